@@ -1,0 +1,1 @@
+"""The contracts that every component keeps: ids, batches, configuration keys, lifecycle, errors."""
