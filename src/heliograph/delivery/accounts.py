@@ -1,0 +1,99 @@
+"""What an exporter counts, under upstream's metric names, and in the ledger."""
+
+from heliograph.component.batch import DELIVERED, Fate, Outcome
+from heliograph.component.ids import Signal
+from heliograph.delivery.queue import SendQueue
+from heliograph.delivery.sender import SendResult
+from heliograph.telemetry.component import ComponentTelemetry
+
+REJECTED = Outcome(Fate.DROPPED, "rejected")
+DEAD_LETTERED = Outcome(Fate.DEAD_LETTERED, "rejected")
+
+
+class Accounts:
+    """The counts of one exporter and signal. waiting: accepted items without a fate; in_flight: batches being sent,
+    pauses between attempts included. queue: None when there is none."""
+
+    def __init__(self, telemetry: ComponentTelemetry, signal: Signal, queue: SendQueue | None) -> None:
+        self._telemetry = telemetry
+        self._signal = signal
+        self._account = telemetry.ledger[signal]
+        self.waiting = 0
+        self.in_flight = 0
+        items, type_ = signal.items, str(signal)
+        words = items.replace("_", " ")
+        self._sent = telemetry.counter(f"otelcol_exporter_sent_{items}", f"Number of {words} sent to the destination.")
+        self._failed = telemetry.counter(
+            f"otelcol_exporter_send_failed_{items}", f"Number of {words} that could not be sent to the destination."
+        )
+        self._dead = telemetry.counter(
+            "heliograph_exporter_dead_lettered_items", "Items rejected and kept in a dead-letter file.", data_type=type_
+        )
+        telemetry.gauge(
+            "otelcol_exporter_in_flight_requests",
+            "Number of batches being sent, pauses between attempts included.",
+            lambda: self.in_flight,
+            data_type=type_,
+        )
+        telemetry.waiting(signal, lambda: self.waiting)
+        if queue is None:
+            return
+        self._refused = telemetry.counter(
+            f"otelcol_exporter_enqueue_failed_{items}", f"Number of {words} that the sending queue did not take."
+        )
+        telemetry.gauge(
+            "otelcol_exporter_queue_size", "What is in the sending queue, in its unit.", lambda: queue.used,
+            data_type=type_,
+        )  # fmt: skip
+        telemetry.gauge(
+            "otelcol_exporter_queue_capacity", "What fits into the sending queue, in its unit.", lambda: queue.capacity,
+            data_type=type_,
+        )  # fmt: skip
+
+    def refused(self, items: int) -> None:
+        """The queue did not take them; the caller was told."""
+        self._refused.add(items)
+
+    def restore(self, items: int) -> None:
+        """They were found in the queue on disk."""
+        self._account.restored += items
+        self.waiting += items
+
+    def damaged(self, items: int) -> None:
+        """They were in the queue on disk and cannot be read; they never became part of this process's ledger."""
+        self._telemetry.counter(
+            "heliograph_exporter_queue_damaged_items",
+            "Items lost in damaged requests of the queue on disk.",
+            data_type=str(self._signal),
+        ).add(items)
+
+    def dropped(self, items: int, reason: str) -> None:
+        """They ended here."""
+        self._telemetry.dropped(self._signal, items, reason)
+
+    def failed(self, items: int) -> None:
+        """They could not be sent, and will not be tried again here."""
+        self._failed.add(items)
+
+    def settle(self, items: int, result: SendResult) -> Outcome:
+        """Count what became of a batch of `items` that the other side took; returns the worst of it."""
+        if result.sent is None and not result.rejected and not result.dead_lettered:
+            self._account.sent += items
+            self._sent.add(items)
+            return DELIVERED
+        rejected = sum(result.rejected.values())
+        rest = max(0, items - rejected - result.dead_lettered)
+        sent = rest if result.sent is None else min(result.sent, rest)
+        self._account.sent += sent
+        self._sent.add(sent)
+        self._failed.add(items - sent)
+        for reason, count in result.rejected.items():
+            self.dropped(count, reason)
+        if result.dead_lettered:
+            self._account.dead_lettered += result.dead_lettered
+            self._dead.add(result.dead_lettered)
+        if sent < rest:
+            self.dropped(rest - sent, "unconfirmed")
+        if rejected or sent < rest:
+            return REJECTED
+        return DEAD_LETTERED if result.dead_lettered else DELIVERED

@@ -1,0 +1,46 @@
+"""What an exporter gives to `Delivery`: how one batch is sent, and nothing else.
+
+Queueing, batching, waiting, trying again, counting and acknowledging are done by delivery/. A sender says by its
+result or its error what became of the batch, and never touches the batch's completion.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from heliograph.component.batch import Batch
+from heliograph.component.lifecycle import Host
+
+
+@dataclass(frozen=True, slots=True)
+class SendResult:
+    """What the other side did with a batch that it took.
+
+    sent: items that arrived; None means all that are not rejected or dead-lettered. rejected: reason (a short
+    snake_case word) -> items that it will never take. dead_lettered: items it rejected that were kept in a file.
+    """
+
+    sent: int | None = None
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    dead_lettered: int = 0
+
+
+SENT = SendResult()
+"""Everything arrived."""
+
+
+class Sender(Protocol):
+    """One destination."""
+
+    async def open(self, host: Host) -> None:
+        """Get ready; called once before the first `send`. Raises StartError."""
+
+    async def send(self, batch: Batch) -> SendResult:
+        """Send one batch. It may be called several times at once, and is cancelled when the time limit is over.
+
+        Raises Retryable (or Overloaded) when it may work later, `after` holding what the other side asked for,
+        and Permanent when it never will. The message names the endpoint and the cause.
+        """
+
+    async def close(self) -> None:
+        """Release everything; also after a failed `open`, and twice."""
