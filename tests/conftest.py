@@ -1,0 +1,105 @@
+"""What all tests may use: free ports, the lab with its peers, and the upstream Collector as a process."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def lab_folder() -> Path | None:
+    """The folder with the peers: $HELIOGRAPH_LAB, else ../shared/lab beside the repository."""
+    folder = Path(os.environ.get("HELIOGRAPH_LAB") or ROOT.parent / "shared" / "lab")
+    return folder if folder.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def lab() -> Path:
+    """The folder with the peers. Without it the test is skipped; it fails where HELIOGRAPH_LAB names a missing one."""
+    folder = lab_folder()
+    if folder is None:
+        if os.environ.get("HELIOGRAPH_LAB"):
+            pytest.fail(f"HELIOGRAPH_LAB={os.environ['HELIOGRAPH_LAB']} is no folder")
+        pytest.skip("the lab with the peers is not here (set HELIOGRAPH_LAB)")
+    return folder
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """A function that gives a TCP port of the loopback interface which nobody listens on, another one each time."""
+    given: set[int] = set()
+
+    def take() -> int:
+        while True:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                port: int = probe.getsockname()[1]
+            if port not in given:
+                given.add(port)
+                return port
+
+    return take
+
+
+class UpstreamCollector:
+    """A running upstream Collector. log: the file with its stderr and stdout."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
+        self.process = process
+        self.log = log
+
+    def output(self) -> str:
+        """What it has printed so far."""
+        return self.log.read_text(errors="replace")
+
+    def stop(self, timeout: float = 20.0) -> int:
+        """SIGTERM and wait; blocks the event loop, so use `stopped` when it still sends to this process."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+    async def stopped(self, timeout: float = 20.0) -> int:
+        """SIGTERM and wait while this process goes on receiving."""
+        return await asyncio.to_thread(self.stop, timeout)
+
+
+@pytest.fixture
+def upstream_collector(lab: Path, tmp_path: Path) -> Iterator[Callable[[str], UpstreamCollector]]:
+    """A function that starts the upstream Collector with a YAML text and returns when it is ready. Everything is
+    stopped after the test. Configure `service::telemetry::metrics::level: none` or a free port for its own metrics."""
+    binary = lab / "collector" / "collector"
+    if not binary.exists():
+        pytest.skip(f"{binary} is not here")
+    running: list[UpstreamCollector] = []
+
+    def start(text: str, timeout: float = 20.0) -> UpstreamCollector:
+        number = len(running)
+        config, log = tmp_path / f"upstream-{number}.yaml", tmp_path / f"upstream-{number}.log"
+        config.write_text(text)
+        with log.open("wb") as output:
+            process = subprocess.Popen([binary, f"--config={config}"], stdout=output, stderr=output)
+        collector = UpstreamCollector(process, log)
+        running.append(collector)
+        end = time.monotonic() + timeout
+        while "Everything is ready" not in collector.output():
+            if process.poll() is not None:
+                pytest.fail(f"the upstream Collector ended with {process.returncode}:\n{collector.output()}")
+            if time.monotonic() > end:
+                pytest.fail(f"the upstream Collector was not ready within {timeout} s:\n{collector.output()}")
+            time.sleep(0.02)
+        return collector
+
+    yield start
+    for collector in running:
+        collector.stop()
