@@ -6,6 +6,7 @@ stands in brackets.
 
 import errno
 import os
+import socket
 
 from heliograph.component.errors import StartError
 
@@ -40,12 +41,41 @@ def listening_error(component: str, endpoint: str, key: str, error: OSError) -> 
     endpoint is configured, for example "protocols::grpc::endpoint"."""
     _, _, port = endpoint.rpartition(":")
     if error.errno == errno.EADDRINUSE:
-        return StartError(
-            f"{component}: cannot listen on {endpoint}: port {port} is taken; stop the program that has it or change {key}"
-        )
+        return StartError(f"{component}: cannot listen on {endpoint}: port {port} is taken; free it or change {key}")
     if error.errno == errno.EACCES:
         return StartError(
             f"{component}: cannot listen on {endpoint}: port {port} needs more rights; take one above 1023 in {key}"
         )
     reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
     return StartError(f"{component}: cannot listen on {endpoint}: {reason}; change {key}")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound TCP socket, as Go binds one: for an empty host on every interface and both IP versions, for a name on
+    its first IPv4 address, else its first IPv6 address. Raises OSError."""
+    if not host:
+        if socket.has_dualstack_ipv6():
+            try:
+                return _bound(socket.AF_INET6, ("::", port))
+            except OSError as error:
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+        return _bound(socket.AF_INET, ("0.0.0.0", port))
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+    return _bound(family, address)
+
+
+def _bound(family: int, address: tuple[object, ...]) -> socket.socket:
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setblocking(False)
+        if os.name == "posix":
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if address[0] == "::" else 1)
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    return bound

@@ -1,0 +1,1 @@
+"""HTTP in and out, on aiohttp: one server for receivers, one client for exporters and scrapers."""
