@@ -25,7 +25,8 @@ def handlers(intake: Intake) -> dict[str, Handler]:
 
 def _handler(signal: Signal, intake: Intake) -> Handler:
     async def export(request: bytes, call: Call) -> bytes:
-        refusal = await intake.take(signal, request, call.peer, call.metadata, call.auth)
+        metadata = call.metadata if intake.include_metadata else {}
+        refusal = await intake.take(signal, request, call.peer, metadata, call.auth)
         if refusal is not None:
             raise GrpcError(refusal.code, refusal.message, refusal.retry_after)
         return _DONE

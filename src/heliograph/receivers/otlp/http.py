@@ -5,6 +5,7 @@ upstream's receiver was seen to answer (method, media type and path errors are p
 """
 
 import math
+from collections.abc import Mapping
 
 from heliograph.component.errors import MalformedPayload
 from heliograph.component.ids import Signal
@@ -66,11 +67,14 @@ class SignalRoute:
                 body = request_from_json(self._signal.value, body)
             except MalformedPayload as error:
                 return self._refused(kind, self._intake.malformed(self._signal, error))
-        refusal = await self._intake.take(self._signal, body, request.peer, request.headers, request.auth)
+        refusal = await self._intake.take(self._signal, body, request.peer, self._metadata(request), request.auth)
         if refusal is not None:
             return self._refused(kind, refusal)
         done = _DONE[kind]
         return Response(done.status, done.body, done.content_type)
+
+    def _metadata(self, request: Request) -> Mapping[str, tuple[str, ...]]:
+        return request.headers if self._intake.include_metadata else {}
 
     def _refused(self, kind: str, refusal: Refusal) -> Response:
         response = worded(kind, http_status(refusal.code), refusal.code, refusal.message)

@@ -35,7 +35,7 @@ class Intake:
         self._outputs = settings.outputs
         self._telemetry = settings.telemetry
         self._transport = transport
-        self._include_metadata = include_metadata
+        self.include_metadata = include_metadata
         self._malformed = {signal: self._counter(str(signal)) for signal in settings.outputs}
         self._garbage = self._counter("")
 
@@ -52,14 +52,15 @@ class Intake:
         metadata: Mapping[str, tuple[str, ...]],
         auth: Mapping[str, str],
     ) -> Refusal | None:
-        """Check an Export*ServiceRequest and hand it to the pipeline. None when it was taken."""
+        """Check an Export*ServiceRequest and hand it to the pipeline. None when it was taken. metadata: the request's
+        headers, when `include_metadata` asks for them, else empty."""
         try:
             parts, items = check(signal.value, body)
         except MalformedPayload as error:
             return self.malformed(signal, error)
         if items == 0:
             return None
-        context = Context(peer, self._transport, metadata if self._include_metadata else {}, auth)
+        context = Context(peer, self._transport, metadata, auth)
         try:
             await self._outputs[signal].consume(Batch(signal, parts, items, context=context))
         except DeliveryError as error:
