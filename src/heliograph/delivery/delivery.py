@@ -215,6 +215,7 @@ class Delivery:
         if read is None:
             self._log.error("a request of %d items cannot be read back from the queue", entry.items)
             self._accounts.dropped(entry.items, "damaged")
+            self._progressed()
             self._end(entry, entry.items, Outcome(Fate.DROPPED, "damaged"))
             return None
         entry.context = Context(metadata=read[1])

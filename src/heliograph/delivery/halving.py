@@ -1,8 +1,8 @@
 """Sending a batch in smaller requests when the other side says that it is too large.
 
 Upstream drops such a batch. Here it is cut in two, and its halves again, until they fit; a single item that is still
-too large is rejected. What a part of a batch came to is remembered until the whole has its fate: when a later part has to
-be tried again, `send` is called with the same batch once more and goes on where it stopped, so that nothing is sent
+too large is rejected. What a part of a batch came to is remembered until the whole has its fate: when a later part has
+to be tried again, `send` is called with the same batch once more and goes on where it stopped, so that nothing is sent
 twice.
 """
 

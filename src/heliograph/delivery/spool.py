@@ -274,7 +274,7 @@ def _acknowledged(path: Path) -> set[int]:
 
 
 def _entries(data: bytes) -> Iterator[tuple[int, int]]:
-    return _ACK.iter_unpack(data)  # type: ignore[return-value]
+    return _ACK.iter_unpack(data)
 
 
 def _lock(directory: Path) -> int:

@@ -41,8 +41,8 @@ class FileStorage:
             self._make(directory)
         if not directory.exists():
             raise StartError(
-                f"{self._name}: directory {directory} does not exist: make it, set `directory` to one that does, or set "
-                "`create_directory: true`"
+                f"{self._name}: directory {directory} does not exist: make it, set `directory` to one that does, or "
+                "set `create_directory: true`"
             )
         if not directory.is_dir():
             raise StartError(f"{self._name}: directory {directory} is not a directory: set `directory` to one")
