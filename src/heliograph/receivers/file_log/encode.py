@@ -1,0 +1,114 @@
+"""Log records as OTLP bytes, written directly: opentelemetry/proto/logs/v1/logs.proto and common/v1/common.proto.
+
+Field numbers used. LogRecord: 1 time, 2 severity number, 3 severity text, 5 body, 6 attributes, 11 observed time. AnyValue: 1
+string, 2 bool, 3 int, 4 double, 5 array, 6 kvlist, 7 bytes. ResourceLogs: 1 resource, 2 scope logs. ScopeLogs: 1 scope, 2
+records. Text that is no valid Unicode (a lone surrogate from JSON) has its bad parts replaced.
+"""
+
+import struct
+
+from heliograph.receivers.file_log.operators.entry import Entry
+
+_DOUBLE = struct.Struct("<d")
+_MAX_DEPTH = 64
+
+
+def varint(number: int) -> bytes:
+    """A non-negative integer below 2**64 in base 128."""
+    if number < 128:
+        return bytes((number,))
+    out = bytearray()
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def field(tag: int, payload: bytes) -> bytes:
+    """A length-delimited field; `tag` is field number * 8 + 2 and below 128."""
+    return bytes((tag,)) + varint(len(payload)) + payload
+
+
+def text(value: str) -> bytes:
+    """UTF-8, with what cannot be encoded replaced."""
+    try:
+        return value.encode()
+    except UnicodeEncodeError:
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
+def any_value(value: object, depth: int = 0) -> bytes:
+    """The payload of an AnyValue. Beyond 64 levels a value is left empty."""
+    if isinstance(value, str):
+        return field(0x0A, text(value))
+    if value is None or depth > _MAX_DEPTH:
+        return b""
+    if isinstance(value, bool):
+        return b"\x10\x01" if value else b"\x10\x00"
+    if isinstance(value, int):
+        if -(2**63) <= value < 2**63:
+            return b"\x18" + varint(value & 0xFFFFFFFFFFFFFFFF)
+        return b"\x21" + _DOUBLE.pack(float(value) if abs(value) < 10**300 else 0.0)
+    if isinstance(value, float):
+        return b"\x21" + _DOUBLE.pack(value)
+    if isinstance(value, dict):
+        return field(0x32, b"".join([key_value(0x0A, str(name), item, depth + 1) for name, item in value.items()]))
+    if isinstance(value, list | tuple):
+        return field(0x2A, b"".join([field(0x0A, any_value(item, depth + 1)) for item in value]))
+    if isinstance(value, bytes):
+        return field(0x3A, value)
+    return field(0x0A, text(str(value)))
+
+
+def key_value(tag: int, name: str, value: object, depth: int = 0) -> bytes:
+    """A KeyValue as the field with this tag."""
+    return field(tag, field(0x0A, text(name)) + field(0x12, any_value(value, depth)))
+
+
+def attributes(values: dict[str, object], tag: int = 0x32) -> bytes:
+    """Attributes, each as a field with this tag (LogRecord: 6; Resource: 1, which is 0x0A)."""
+    return b"".join([key_value(tag, name, value) for name, value in values.items()])
+
+
+def record(entry: Entry) -> bytes:
+    """The LogRecord of an entry as a field of ScopeLogs."""
+    head = b""
+    if entry.timestamp:
+        head = b"\x09" + (entry.timestamp & 0xFFFFFFFFFFFFFFFF).to_bytes(8, "little")
+    if entry.severity:
+        head += b"\x10" + varint(entry.severity)
+    if entry.severity_text:
+        head += field(0x1A, text(entry.severity_text))
+    payload = b"".join(
+        (
+            head,
+            field(0x2A, any_value(entry.body)),
+            attributes(entry.attributes),
+            key_value(0x32, "log.record.uid", entry.uid) if entry.uid else b"",
+            b"\x59",
+            entry.observed.to_bytes(8, "little"),
+        )
+    )
+    return b"\x12" + varint(len(payload)) + payload
+
+
+def resource(values: dict[str, object]) -> bytes:
+    """The payload of a Resource."""
+    return attributes(values, 0x0A)
+
+
+def resource_logs(resource_payload: bytes, records: bytes) -> bytes:
+    """A ResourceLogs message of one scope without a name; `records` are fields made by `record`."""
+    scope_length = len(records) + 2
+    return b"".join(
+        (
+            b"\x0a",
+            varint(len(resource_payload)),
+            resource_payload,
+            b"\x12",
+            varint(scope_length),
+            b"\x0a\x00",
+            records,
+        )
+    )
