@@ -4,6 +4,7 @@ Source: Go's net.SplitHostPort, whose spelling upstream uses: an empty host mean
 stands in brackets.
 """
 
+import asyncio
 import errno
 import os
 import socket
@@ -64,6 +65,15 @@ def listen(host: str, port: int) -> socket.socket:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
     return _bound(family, address)
+
+
+async def resolve(host: str) -> str:
+    """The IP address on which a server for a host listens, by the same rule as `listen`; "" stays "". Raises OSError."""
+    if not host:
+        return ""
+    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+    return str(address[0])
 
 
 def _bound(family: int, address: tuple[object, ...]) -> socket.socket:

@@ -8,9 +8,9 @@ from heliograph.component.errors import StartError
 from heliograph.component.factory import Settings
 from heliograph.component.ids import Signal
 from heliograph.component.lifecycle import Host
-from heliograph.net.address import listening_error, split
-from heliograph.net.config import AuthConfig, TLSServerConfig
-from heliograph.net.grpc.server import GrpcServer
+from heliograph.net.address import listening_error, resolve, split
+from heliograph.net.config import AuthConfig, KeepaliveServer, TLSServerConfig
+from heliograph.net.grpc.server import GrpcServer, ServerKeepalive
 from heliograph.net.http.server import HttpServer
 from heliograph.net.tls import keep_fresh, server_context
 from heliograph.receivers.otlp.config import GRPCProtocol, HTTPProtocol, OTLPReceiverConfig
@@ -61,13 +61,13 @@ class OTLPReceiver:
             handlers(intake),
             max_message_bytes=config.max_message,
             max_concurrent_streams=config.max_concurrent_streams or None,
-            keepalive=config.keepalive,
+            keepalive=_keepalive(config.keepalive),
             authenticate=None if authenticator is None else authenticator.authenticate,
         )
         context = self._context(host, "grpc", config.tls, ("h2",))
         address, port = split(config.endpoint)
         try:
-            self.ports["grpc"] = await server.listen(address, port, context)
+            self.ports["grpc"] = await server.listen(await resolve(address), port, context)
         except OSError as error:
             raise listening_error(self._name, config.endpoint, "protocols::grpc::endpoint", error) from error
         self._grpc = server
@@ -117,3 +117,17 @@ class OTLPReceiver:
                 keep_fresh(context, config, host.clock, self._settings.telemetry.log), f"{self._name} certificate"
             )
         return context
+
+
+def _keepalive(config: KeepaliveServer) -> ServerKeepalive:
+    """The server's settings, where 0 means gRPC's own default."""
+    own, policy, default = config.server_parameters, config.enforcement_policy, ServerKeepalive()
+    return ServerKeepalive(
+        max_connection_idle=own.max_connection_idle or default.max_connection_idle,
+        max_connection_age=own.max_connection_age or default.max_connection_age,
+        max_connection_age_grace=own.max_connection_age_grace or default.max_connection_age_grace,
+        time=own.time or default.time,
+        timeout=own.timeout or default.timeout,
+        min_time=policy.min_time or default.min_time,
+        permit_without_stream=policy.permit_without_stream,
+    )
