@@ -32,8 +32,7 @@ _REMEMBERED_ATTRIBUTES: int = 4096
 
 
 class Options:
-    """How records become documents; see the configuration keys of the same names. record_uid: take attribute
-    `log.record.uid` as the id of a log that has no other."""
+    """How records become documents; see the configuration keys of the same names."""
 
     def __init__(
         self,
@@ -43,7 +42,6 @@ class Options:
         logs_dynamic_id: bool = False,
         traces_dynamic_id: bool = False,
         logs_dynamic_pipeline: bool = False,
-        record_uid: bool = True,
     ) -> None:
         self.logs_index: bytes = logs_index
         self.traces_index: bytes = traces_index
@@ -51,7 +49,6 @@ class Options:
         self.logs_dynamic_id: bool = logs_dynamic_id
         self.traces_dynamic_id: bool = traces_dynamic_id
         self.logs_dynamic_pipeline: bool = logs_dynamic_pipeline
-        self.record_uid: bool = record_uid
 
 
 class RecordEncoder:
@@ -103,7 +100,7 @@ class RecordEncoder:
             if attribute is not None:
                 id = attribute.text
         if log:
-            if not id and self.options.record_uid and flags & UID != 0:
+            if not id and flags & UID != 0:
                 id = string_of(first_with(attributes, UID))
             if self.options.logs_dynamic_pipeline and flags & PIPELINE != 0:
                 attribute = first_with(attributes, PIPELINE)
