@@ -1,0 +1,46 @@
+"""What the connections of one server share."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
+
+from heliograph.net.grpc.call import Call
+from heliograph.net.grpc.keepalive import ServerKeepalive
+from heliograph.net.grpc.status import UNIMPLEMENTED, GrpcError
+
+if TYPE_CHECKING:
+    from heliograph.net.grpc.server_connection import ServerConnection
+
+
+class Serving:
+    """Handlers, limits and open connections of a server; the fields are the arguments of GrpcServer."""
+
+    def __init__(
+        self,
+        *,
+        handlers: dict[str, Callable[[bytes, Call], Awaitable[bytes]]],
+        max_message_bytes: int,
+        max_streams: int,
+        keepalive: ServerKeepalive,
+        authenticate: Callable[[Mapping[str, tuple[str, ...]], str], Awaitable[Mapping[str, str]]] | None,
+        handshake_timeout: float,
+        connection_budget: int,
+        logger: logging.Logger,
+    ) -> None:
+        self.handlers = handlers
+        self.max_message_bytes = max_message_bytes
+        self.max_streams = max_streams
+        self.keepalive = keepalive
+        self.authenticate = authenticate
+        self.handshake_timeout = handshake_timeout
+        self.connection_budget = connection_budget
+        self.logger = logger
+        self.connections: set[ServerConnection] = set()
+        self._services = {path.rpartition("/")[0] for path in handlers}
+
+    def unknown(self, path: str) -> GrpcError:
+        """The error for a path without a handler."""
+        service, _, method = path.rpartition("/")
+        if service in self._services:
+            return GrpcError(UNIMPLEMENTED, f"unknown method {method[:256]} for service {service.lstrip('/')}")
+        return GrpcError(UNIMPLEMENTED, f"unknown service {service.lstrip('/')[:256]}")
