@@ -71,6 +71,10 @@ class Metrics:
         """A series of a gauge family, read when somebody looks."""
         self._series("gauge", name, help)[_labels(labels)] = read
 
+    def counted(self, name: str, help: str, labels: Mapping[str, str], read: Callable[[], float]) -> None:
+        """A series of a counter family whose number is kept elsewhere, read when somebody looks."""
+        self._series("counter", name, help)[_labels(labels)] = read
+
     def value(self, name: str, labels: Mapping[str, str]) -> float:
         """The value of a counter or gauge; 0 when it does not exist."""
         family = self._families.get(name)
