@@ -77,7 +77,7 @@ class DebugSender:
                 self._outputs.append((_STREAMS[path](), False))
                 continue
             try:
-                self._outputs.append((Path(path).open("a", encoding="utf-8"), True))
+                self._outputs.append((_append_to(path), True))
             except OSError as error:
                 raise StartError(f"{self._name}: cannot open {path}: {error.strerror}") from error
 
@@ -109,6 +109,10 @@ class DebugSender:
                 stream.flush()
         except OSError as error:
             raise Retryable(f"{self._name}: cannot write: {error.strerror}") from error
+
+
+def _append_to(path: str) -> TextIO:
+    return Path(path).open("a", encoding="utf-8")
 
 
 def summary(batch: Batch) -> dict[str, int]:
