@@ -50,14 +50,16 @@ class Secret(str):
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a value was written. source: a file's path, "environment X", "--set", "default". Lines and columns
-    count from 1; 0 where there is none."""
+    count from 1; 0 where there is none. via: what was expanded there, for example "environment X"."""
 
     source: str
     line: int = 0
     column: int = 0
+    via: str = ""
 
     def __str__(self) -> str:
-        return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
+        place = f"{self.source}:{self.line}:{self.column}" if self.line else self.source
+        return f"{place} ({self.via})" if self.via else place
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,7 +234,7 @@ class Decoding:
         return self._fail(node, problem, f"{near} ({fix})" if near else fix)
 
     def _union(self, arms: tuple[Any, ...], node: Node, base: Any) -> Any:
-        if node.value is None and node.text is None and type(None) in arms:
+        if node.value is None and type(None) in arms and not (node.text and str in arms):
             return None
         arms = tuple(arm for arm in arms if arm is not type(None))
         if len(arms) > 1:
@@ -300,7 +300,7 @@ class Decoding:
         return _FAILED if failed else result
 
     def _object(self, target: Any, node: Node, base: Any) -> Any:
-        if node.value is None and node.text is None:
+        if node.value is None:
             written: Mapping[str, Node] = {}
         elif isinstance(node.value, dict):
             written = node.value
@@ -373,7 +373,8 @@ class Decoding:
         elif not entry.required:
             default = entry.default()
         arms = get_args(entry.target) if get_origin(entry.target) in (Union, types.UnionType) else (entry.target,)
-        if child.value is None and child.text is None and type(None) not in arms and entry.target is not Any:
+        absent = child.value is None and (child.text is None or not any(_takes_text(arm) for arm in arms))
+        if absent and type(None) not in arms and entry.target is not Any:
             if not any(is_class(arm) for arm in arms) and not entry.required:
                 return default
             if entry.required and not is_class(entry.target):
@@ -439,6 +440,10 @@ def _fits(arm: Any, node: Node) -> bool:
     if isinstance(node.value, dict):
         return container in (dict, Mapping) or is_class(arm) or is_decodable(arm) or arm is Any
     return not (container in (list, tuple, dict, Sequence, Mapping) or is_class(arm))
+
+
+def _takes_text(target: Any) -> bool:
+    return isinstance(target, type) and issubclass(target, str)
 
 
 def _looks_like(what: str, text: str) -> bool:
