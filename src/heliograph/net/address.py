@@ -68,12 +68,11 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 async def resolve(host: str) -> str:
-    """The IP address on which a server for a host listens, by the same rule as `listen`; "" stays "". Raises OSError."""
+    """The IP address on which a server for a host listens, chosen as `listen` does; "" stays "". Raises OSError."""
     if not host:
         return ""
     found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
-    return str(address[0])
+    return str(min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0])
 
 
 def _bound(family: int, address: tuple[object, ...]) -> socket.socket:

@@ -157,7 +157,8 @@ def _zstd_compress(data: bytes, level: int | None) -> bytes:
 
 def _cramjam_compress(module: str, function: str = "compress") -> _Encoder:
     def encode(data: bytes, level: int | None) -> bytes:
-        return bytes(getattr(getattr(importlib.import_module("cramjam"), module), function)(data))
+        packed = bytes(getattr(getattr(importlib.import_module("cramjam"), module), function)(data))
+        return packed or _SNAPPY_STREAM  # an empty framed stream is its header
 
     return encode
 
