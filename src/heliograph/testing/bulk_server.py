@@ -96,9 +96,9 @@ class BulkServer:
         """Listen."""
         application = web.Application(client_max_size=1 << 30)
         application.router.add_post("/{prefix:.*}_bulk", self._bulk)
-        self._runner = web.AppRunner(application, access_log=None)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", port, shutdown_timeout=0.1)
+        site = web.TCPSite(self._runner, "127.0.0.1", port)
         await site.start()
         self.port = self._runner.addresses[0][1]
 

@@ -293,7 +293,7 @@ class Telemetry:
     def _histogram_point(self) -> metrics.HistogramDataPoint:
         bounds = self.random.choice(([], [1.0, 5.0, 10.0], [-2.0, 0.0, 3.5], [0.1]))
         size = self.random.choice((len(bounds) + 1, len(bounds) + 1, len(bounds) + 1, 0, 2))
-        counts = [self.random.choice((0, 1, 7, (1 << 64) - 1)) for _ in range(size)]
+        counts = [self.random.choice((0, 1, 7, 1 << 61)) for _ in range(size)]
         return metrics.HistogramDataPoint(
             attributes=self.point_attributes(),
             count=sum(counts) % (1 << 64),

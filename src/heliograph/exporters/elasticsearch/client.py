@@ -222,10 +222,10 @@ class Client:
         for name, value in self._config.headers.items():
             all_headers[name] = f"{value:s}"
         if self._auth is not None:
-            for name, value in (await self._auth.headers(context)).items():
+            for name, credential in (await self._auth.headers(context)).items():
                 for known in [known for known in all_headers if known.lower() == name.lower()]:
                     del all_headers[known]
-                all_headers[name] = value
+                all_headers[name] = credential
         return all_headers
 
 
