@@ -1,0 +1,113 @@
+"""Space and inodes of mounted file systems. Sources: mountinfo, /proc/filesystems, statvfs below the root path."""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from heliograph.receivers.host_metrics.config import FilesystemConfig
+from heliograph.receivers.host_metrics.host import HostFiles
+from heliograph.receivers.host_metrics.match import chosen, matcher
+from heliograph.receivers.host_metrics.points import Attributes, Point
+
+_OCTAL = re.compile(r"\\([0-7]{3})")
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A line of mountinfo. mode: "rw" or "ro"."""
+
+    device: str
+    mode: str
+    mountpoint: str
+    type: str
+
+    @property
+    def attributes(self) -> Attributes:
+        """As upstream reports it."""
+        return (("device", self.device), ("mode", self.mode), ("mountpoint", self.mountpoint), ("type", self.type))
+
+
+class FilesystemScraper:
+    """Remembers which mount points could not be read, to name each once."""
+
+    def __init__(self, config: FilesystemConfig) -> None:
+        self.on = config.metrics
+        self._virtual = config.include_virtual_filesystems
+        self._devices = (
+            matcher(config.include_devices.devices, config.include_devices.match_type),
+            matcher(config.exclude_devices.devices, config.exclude_devices.match_type),
+        )
+        self._types = (
+            matcher(config.include_fs_types.fs_types, config.include_fs_types.match_type),
+            matcher(config.exclude_fs_types.fs_types, config.exclude_fs_types.match_type),
+        )
+        self._mounts = (
+            matcher(config.include_mount_points.mount_points, config.include_mount_points.match_type),
+            matcher(config.exclude_mount_points.mount_points, config.exclude_mount_points.match_type),
+        )
+        self.failed: dict[str, str] = {}
+
+    def scrape(self, host: HostFiles) -> dict[str, list[Point]]:
+        """Points by metric name; mount points that cannot be read go to `failed`. Raises OSError."""
+        usage: list[Point] = []
+        inodes: list[Point] = []
+        utilization: list[Point] = []
+        self.failed = {}
+        for mount in self._chosen(host):
+            try:
+                stat = os.statvfs(host.root + mount.mountpoint)
+            except OSError as error:
+                self.failed[mount.mountpoint] = error.strerror or str(error)
+                continue
+            used = (stat.f_blocks - stat.f_bfree) * stat.f_frsize
+            free = stat.f_bavail * stat.f_frsize
+            reserved = (stat.f_bfree - stat.f_bavail) * stat.f_frsize
+            for state, size in (("used", used), ("free", free), ("reserved", reserved)):
+                usage.append(((*mount.attributes, ("state", state)), size))
+            for state, count in (("used", stat.f_files - stat.f_ffree), ("free", stat.f_ffree)):
+                inodes.append(((*mount.attributes, ("state", state)), count))
+            if used + free:
+                utilization.append((mount.attributes, used / (used + free)))
+        every = {
+            "system.filesystem.usage": usage,
+            "system.filesystem.inodes.usage": inodes,
+            "system.filesystem.utilization": utilization,
+        }
+        return {name: points for name, points in every.items() if name in self.on}
+
+    def _chosen(self, host: HostFiles) -> Iterator[Mount]:
+        physical = None if self._virtual else _physical_types(host)
+        seen: set[Mount] = set()
+        for mount in mounts(host):
+            if physical is not None and (mount.type not in physical or mount.device == "none"):
+                continue
+            fits = (
+                chosen(mount.device, *self._devices)
+                and chosen(mount.type, *self._types)
+                and chosen(mount.mountpoint, *self._mounts)
+            )
+            if fits and mount not in seen:
+                seen.add(mount)
+                yield mount
+
+
+def mounts(host: HostFiles) -> Iterator[Mount]:
+    """What is mounted. Raises OSError."""
+    with open(host.mountinfo, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            left, separator, right = line.partition(" - ")
+            fields, source = left.split(), right.split()
+            if not separator or len(fields) < 6 or len(source) < 2:
+                continue
+            mode = "ro" if "ro" in fields[5].split(",") else "rw"
+            yield Mount(_plain(source[1]), mode, _plain(fields[4]), source[0])
+
+
+def _plain(text: str) -> str:
+    return _OCTAL.sub(lambda match: chr(int(match[1], 8)), text)
+
+
+def _physical_types(host: HostFiles) -> frozenset[str]:
+    types = [line.split() for line in host.lines("filesystems")]
+    return frozenset(["zfs", *(words[0] for words in types if len(words) == 1)])
