@@ -41,8 +41,8 @@ async def resolve(host: str, port: int) -> list[tuple[str, int]]:
 class GrpcChannel:
     """Calls to one endpoint.
 
-    ssl: None for plain text; its ALPN becomes "h2". authority: of the requests, default host:port. server_name: with TLS,
-    the name the certificate must have; default: the authority's host. max_message_bytes: of an answer. resolve:
+    ssl: None for plain text; its ALPN becomes "h2". authority: of the requests, default host:port. server_name: with
+    TLS, the name the certificate must have; default: the authority's host. max_message_bytes: of an answer. resolve:
     addresses of the host, asked at each connect; each is tried in turn.
     """
 
@@ -122,6 +122,11 @@ class GrpcChannel:
                 text = f"no answer from {self._target} to {path} within {timeout:g} s"
                 raise GrpcError(DEADLINE_EXCEEDED, text) from None
         raise GrpcError(UNAVAILABLE, f"{self._target} refused the call {_MAX_RESENDS} times: {problem}")
+
+    @property
+    def connected(self) -> bool:
+        """Whether a call would find a connection."""
+        return self._connection is not None and self._connection.usable
 
     async def close(self) -> None:
         """End all calls with UNAVAILABLE and close. Safe twice."""
