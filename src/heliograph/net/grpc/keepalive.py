@@ -26,7 +26,7 @@ class ServerKeepalive:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientKeepalive:
-    """When a client pings: after `time` without a byte from the server. No answer within `timeout` ends the connection."""
+    """When a client pings: after `time` without a byte from the server; no answer in `timeout`: the connection ends."""
 
     time: float = math.inf
     timeout: float = 20.0

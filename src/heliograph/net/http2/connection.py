@@ -240,7 +240,7 @@ class Connection:
             if not data.startswith(self._preface[:end]):
                 raise ConnectionFault(frames.PROTOCOL_ERROR, "this is not HTTP/2")
             if end < _PREFACE_LENGTH:
-                self._needed = _PREFACE_LENGTH
+                self._needed = end + 1
                 return 0
             self._preface = b""
             position = _PREFACE_LENGTH
