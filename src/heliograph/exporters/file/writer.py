@@ -7,6 +7,7 @@ signals of one exporter) that name the same path share one open file. Names of r
 
 import os
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -39,7 +40,9 @@ class Writer:
             while written < len(data):
                 written += os.write(self._file, memoryview(data)[written:])
         except OSError:
-            os.ftruncate(self._file, self._size)
+            if written:
+                with suppress(OSError):
+                    os.ftruncate(self._file, self._size)
             raise
         self._size += written
 
