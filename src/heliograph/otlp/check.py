@@ -1,147 +1,57 @@
-"""The door: an Export*ServiceRequest is checked whole, counted and cut into its Resource* parts in one walk.
+"""The door: an Export*ServiceRequest is checked whole, counted and cut into its Resource* parts.
 
 What the official parser refuses is refused: fields cut off, numbers and lengths too long, field number 0, text that is
-no UTF-8, messages nested more than 100 deep, a packed field that does not come out even. Refused as well, although the
-official parser takes them for unknown fields: a known field with another wire type, and groups. The upstream Collector
-refuses those too, so they would be lost one hop later, where the sender does not learn of it.
-Unknown fields are fine, and stay where they are inside a part.
+no UTF-8, messages nested more than 100 deep, a packed field that does not come out even. Unknown fields are fine, and
+stay where they are inside a part.
+
+Compiled, the walk of otlp/walk.py does it. It refuses groups and a known field with another wire type as well, as the
+upstream Collector does (the official parser takes both for unknown fields). As plain Python that walk is slower than
+the official parser, which is C: then the parser is asked, and what it built is thrown away. See docs/adr/0001.
 """
 
-from typing import TYPE_CHECKING, Final
-
+from heliograph.otlp import walk as _walk
+from heliograph.otlp.count import count
 from heliograph.otlp.errors import MalformedPayload
-from heliograph.otlp.schema import (
-    COUNTED,
-    FIRST_ROW,
-    MALFORMED,
-    PACKED_FIXED64,
-    PACKED_VARINT,
-    REQUEST_ROWS,
-    SKIP_BYTES,
-    SKIP_FIXED32,
-    SKIP_FIXED64,
-    SKIP_VARINT,
-    TABLE,
-    TEXT,
-)
+from heliograph.otlp.messages import request_class
+from heliograph.otlp.wire import LENGTH, read_varint, skip
 
-if TYPE_CHECKING:
-    from mypy_extensions import i64
-
-DEPTH_LIMIT: Final = 100
-"""Messages within messages below the request, as the official parser allows."""
+COMPILED: bool = not _walk.__file__.endswith(".py")
+"""Whether the walk was loaded from an extension module."""
 
 
-def check(signal: str, body: bytes) -> "tuple[list[bytes], int]":
+def check(signal: str, body: bytes) -> tuple[list[bytes], int]:
     """(serialized Resource* messages, number of items) of a request body.
 
-    signal: "traces", "metrics" or "logs". Raises MalformedPayload with the offset in `body`.
+    signal: "traces", "metrics" or "logs". Raises MalformedPayload, with the offset in `body` where it is known.
     """
-    parts: list[bytes] = []
-    row: i64 = REQUEST_ROWS[signal]
-    items = _walk(body, 0, len(body), row, 0, parts)
-    return parts, items
+    return _walk.walk(signal, body) if COMPILED else check_by_parser(signal, body)
 
 
-def _walk(data: bytes, pos: "i64", end: "i64", row: "i64", depth: "i64", parts: "list[bytes] | None") -> "i64":
-    """Check the message of type `row` in data[pos:end]; the number of items in it."""
-    items: i64 = 1 if row >= COUNTED else 0
-    base: i64 = row << 8
-    while pos < end:
-        start: i64 = pos
-        tag: i64 = data[pos]
-        pos += 1
-        if tag >= 128:
-            tag, pos = _long_number(data, pos, end, tag, 5, start)
-            if tag > 0xFFFFFFFF:
-                raise MalformedPayload("field number too big", start)
-        if tag < 256:
-            action: i64 = TABLE[base + tag]
-        else:
-            action = TABLE[base + (31 << 3) + (tag & 7)]
-        if action >= SKIP_BYTES and action != 8:
-            if pos >= end:
-                raise MalformedPayload("field cut off", start)
-            length: i64 = data[pos]
-            pos += 1
-            if length >= 128:
-                length, pos = _long_number(data, pos, end, length, 5, start)
-            begin: i64 = pos
-            pos += length
-            if pos > end:
-                raise MalformedPayload("field cut off", start)
-            if action >= FIRST_ROW:
-                if depth >= DEPTH_LIMIT:
-                    raise MalformedPayload("messages nested too deep", start)
-                items += _walk(data, begin, pos, action - FIRST_ROW, depth + 1, None)
-                if parts is not None:
-                    parts.append(data[begin:pos])
-            elif action == TEXT:
-                _text(data, begin, pos, start)
-            elif action == PACKED_FIXED64:
-                if length & 7:
-                    raise MalformedPayload("list of 8-byte numbers with a part of one", start)
-            elif action == PACKED_VARINT:
-                _packed(data, begin, pos)
-        elif action == SKIP_VARINT:
-            if pos >= end:
-                raise MalformedPayload("field cut off", start)
-            if data[pos] < 128:
-                pos += 1
-            else:
-                pos = _skip_long(data, pos, end, start)
-        elif action == SKIP_FIXED64:
-            pos += 8
-        elif action == SKIP_FIXED32:
-            pos += 4
-        elif action == MALFORMED:
-            raise MalformedPayload("field number 0" if tag < 8 else f"wire type {tag & 7} is not allowed", start)
-        else:
-            raise MalformedPayload(f"wrong wire type {tag & 7} of field {tag >> 3}", start)
-    if pos > end:
-        raise MalformedPayload("field cut off", end)
-    return items
+def check_by_parser(signal: str, body: bytes) -> tuple[list[bytes], int]:
+    """The same by the official parser."""
+    from google.protobuf.message import DecodeError
+
+    try:
+        message = request_class(signal).FromString(body)
+    except DecodeError as error:
+        raise MalformedPayload(str(error)) from None
+    parts = cut(body)
+    if signal == "traces":
+        return parts, sum(len(scope.spans) for part in message.resource_spans for scope in part.scope_spans)
+    if signal == "logs":
+        return parts, sum(len(scope.log_records) for part in message.resource_logs for scope in part.scope_logs)
+    return parts, sum(count(signal, part) for part in parts)
 
 
-def _long_number(data: bytes, pos: "i64", end: "i64", first: "i64", limit: "i64", start: "i64") -> "tuple[i64, i64]":
-    """A tag or length of more than one byte: (value, position behind it)."""
-    value: i64 = first & 127
-    shift: i64 = 7
-    last: i64 = shift * limit
-    while pos < end:
-        byte: i64 = data[pos]
-        pos += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, pos
-        shift += 7
-        if shift >= last:
-            raise MalformedPayload("tag or length too long", start)
-    raise MalformedPayload("field cut off", start)
-
-
-def _skip_long(data: bytes, pos: "i64", end: "i64", start: "i64") -> "i64":
-    """The position behind a number of at most ten bytes."""
-    limit: i64 = pos + 10
-    while pos < end:
-        if pos == limit:
-            raise MalformedPayload("number longer than ten bytes", start)
-        byte: i64 = data[pos]
-        pos += 1
-        if byte < 128:
-            return pos
-    raise MalformedPayload("number cut off", start)
-
-
-def _packed(data: bytes, pos: "i64", end: "i64") -> None:
-    while pos < end:
-        pos = _skip_long(data, pos, end, pos)
-
-
-def _text(data: bytes, begin: "i64", end: "i64", start: "i64") -> None:
-    text = data[begin:end]
-    if not text.isascii():
-        try:
-            text.decode()
-        except UnicodeDecodeError as error:
-            raise MalformedPayload("text that is no UTF-8", begin + error.start) from None
+def cut(body: bytes) -> list[bytes]:
+    """The Resource* messages of a request, unchecked. Raises MalformedPayload."""
+    parts = []
+    pos, size = 0, len(body)
+    while pos < size:
+        tag, pos = read_varint(body, pos)
+        end = skip(body, pos, tag & 7)
+        if tag == 1 << 3 | LENGTH:
+            _, begin = read_varint(body, pos)
+            parts.append(body[begin:end])
+        pos = end
+    return parts

@@ -72,8 +72,28 @@ def skip(data: bytes, pos: int, wire_type: int) -> int:
         end = pos + 8
     elif wire_type == FIXED32:
         end = pos + 4
+    elif wire_type == START_GROUP:
+        end = _skip_group(data, pos)
     else:
         raise MalformedPayload(f"wire type {wire_type} is not known here", pos)
     if end > len(data):
         raise MalformedPayload("field cut off", pos)
     return end
+
+
+def _skip_group(data: bytes, pos: int) -> int:
+    """The position behind a group, a form of message that protobuf gave up long ago."""
+    start = pos
+    depth = 1
+    while pos < len(data):
+        number, pos = read_varint(data, pos)
+        wire_type = number & 7
+        if wire_type == START_GROUP:
+            depth += 1
+        elif wire_type == END_GROUP:
+            depth -= 1
+            if depth == 0:
+                return pos
+        else:
+            pos = skip(data, pos, wire_type)
+    raise MalformedPayload("group without an end", start)

@@ -1,0 +1,79 @@
+"""Compiles the hot modules with mypyc where that is possible; everything else is in pyproject.toml.
+
+`pip install .` compiles HOT when a C compiler and Python's headers are at hand, and installs plain Python otherwise; the
+program does the same either way, only slower. `heliograph.otlp.compiled()` tells which it is.
+
+    HELIOGRAPH_PURE=1 pip install .     plain Python whatever is at hand
+    HELIOGRAPH_PURE=0 pip install .     compiled, or the installation fails
+
+`pip install -e .` is always plain Python: an extension module beside a source file wins over it, so an edit would seem
+to have no effect. To try compiled modules in a work tree, and to remove them again:
+
+    python setup.py build_ext --inplace
+    find src -name '*.so' -delete; rm -rf build
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+HOT: tuple[str, ...] = (
+    "src/heliograph/otlp/wire.py",
+    "src/heliograph/otlp/schema.py",
+    "src/heliograph/otlp/walk.py",
+    "src/heliograph/otlp/count.py",
+    "src/heliograph/otlp/request.py",
+    "src/heliograph/otlp/resource.py",
+    "src/heliograph/otlp/split.py",
+)
+"""Modules compiled together. They are fully typed, import no third-party package when loaded, and keep to what mypyc
+takes: no nested functions or generators in what is hot, plain classes with __slots__."""
+
+_COMMANDS = {"bdist", "bdist_wheel", "build", "build_ext", "install"}
+
+
+def _extensions() -> list[Extension]:
+    pure = os.environ.get("HELIOGRAPH_PURE", "")
+    if pure not in ("", "0") or not _COMMANDS.intersection(sys.argv):
+        return []
+    try:
+        _probe()
+        from mypyc.build import mypycify
+
+        # No configuration file: in an isolated build the third-party packages are not there to be looked into.
+        options = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent"]
+        return list(mypycify([*options, *HOT], opt_level="3", group_name="heliograph"))
+    except (Exception, SystemExit) as error:  # noqa: BLE001: whatever it is, plain Python works
+        if pure == "0":
+            raise
+        print(f"heliograph: not compiling, installing plain Python: {error}", file=sys.stderr)
+        return []
+
+
+def _probe() -> None:
+    """Compile a file that includes Python.h. Raises when that does not work."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "probe.c")
+        source.write_text("#include <Python.h>\nPyObject *heliograph_probe(void) { return Py_None; }\n")
+        command = build_ext(setup_distribution())
+        command.finalize_options()
+        command.extensions = []
+        from setuptools._distutils.ccompiler import new_compiler
+        from setuptools._distutils.sysconfig import customize_compiler
+
+        compiler = new_compiler()
+        customize_compiler(compiler)
+        compiler.compile([str(source)], output_dir=folder, include_dirs=command.include_dirs)
+
+
+def setup_distribution():  # type: ignore[no-untyped-def]
+    from setuptools.dist import Distribution
+
+    return Distribution()
+
+
+setup(ext_modules=_extensions())
