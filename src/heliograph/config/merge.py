@@ -1,7 +1,7 @@
 """Several configurations -> one: maps are merged deeply, everything else is replaced by the later one.
 
-A null takes away what an earlier one said, so that defaults return. Top-level keys with `::` in them are paths, as
-in `yaml:exporters::debug::verbosity: detailed`. Source: confmap.Conf.Merge of the Collector.
+A null takes away what an earlier one said, so that defaults return. Keys with `::` in them are paths, as in
+`yaml:exporters::debug::verbosity: detailed`. Source: confmap.Conf.Merge of the Collector.
 """
 
 from dataclasses import replace
@@ -21,15 +21,15 @@ def merge(earlier: Node, later: Node) -> Node:
     return replace(earlier, value=entries)
 
 
-def unfolded(root: Node) -> Node:
-    """The tree with `a::b: c` at its top written as `a: {b: c}`."""
-    if not isinstance(root.value, dict) or not any("::" in name for name in root.value):
-        return root
-    result = replace(root, value={})
-    for name, node in root.value.items():
-        steps = tuple(name.split("::"))
-        value = moved(node, steps)
-        for depth in range(len(steps) - 1, -1, -1):
-            value = Node({steps[depth]: value}, node.origin, steps[:depth])
+def unfolded(node: Node) -> Node:
+    """The tree with `a::b: c` written as `a: {b: c}` at every level of maps in maps."""
+    if not isinstance(node.value, dict):
+        return node
+    result = replace(node, value={})
+    for name, child in node.value.items():
+        steps = (*node.path, *name.split("::"))
+        value = unfolded(child if len(steps) == len(node.path) + 1 else moved(child, steps))
+        for depth in range(len(steps) - 1, len(node.path) - 1, -1):
+            value = Node({steps[depth]: value}, child.origin, steps[:depth])
         result = merge(result, value)
     return result
