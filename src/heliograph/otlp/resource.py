@@ -70,3 +70,15 @@ class ResourceEditor:
     def clear(self) -> None:
         """Forget all results, because what `edit` depends on has changed."""
         self._known.clear()
+
+
+def with_default_schema_url(part: bytes, schema_url: str) -> bytes:
+    """The part, with this schema URL of its resource when it has none."""
+    pos, size = 0, len(part)
+    while pos < size:
+        tag, pos = read_varint(part, pos)
+        end = skip(part, pos, tag & 7)
+        if tag == _SCHEMA_URL << 3 | LENGTH and end > pos + 1:
+            return part
+        pos = end
+    return part + field(_SCHEMA_URL, schema_url.encode())
