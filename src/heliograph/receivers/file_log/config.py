@@ -138,14 +138,18 @@ class FileLogConfig:
 
     include: list[str] = key(list, "Patterns of paths to read (`*`, `?`, `[...]`, `{a,b}`, `**`); required.")
     exclude: list[str] = key(list, "Patterns of paths not to read.")
-    exclude_older_than: Duration = key(Duration(0.0), "Leave out files that were not written for this long; 0 for none.")
+    exclude_older_than: Duration = key(
+        Duration(0.0), "Leave out files that were not written for this long; 0 for none."
+    )
     ordering_criteria: OrderingConfig = key(OrderingConfig, "Read only the first files in some order.")
     start_at: str = key("end", "Where to start in files that are there at the first start: beginning or end.")
     poll_interval: Duration = key(Duration(0.2), "How often to look for new data.")
     max_concurrent_files: int = key(1024, "Most files held open at a time.")
     max_batches: int = key(0, "Most groups of max_concurrent_files / 2 files to read in one poll; 0 for no limit.")
     fingerprint_size: ByteSize = key(ByteSize(1000), "First bytes of a file by which it is known again.")
-    initial_buffer_size: ByteSize = key(ByteSize(16 * 1024), "Kept for compatibility: the buffer's size follows the data.")
+    initial_buffer_size: ByteSize = key(
+        ByteSize(16 * 1024), "Kept for compatibility: the buffer's size follows the data."
+    )
     file_cache_advise: bool = key(False, "Tell the system that pages that were read are not needed again.")
     max_log_size: ByteSize = key(ByteSize(1024 * 1024), "Longest record; see max_log_size_behavior.")
     max_log_size_behavior: str = key("split", "split a longer record into several, or truncate it.")
@@ -157,7 +161,9 @@ class FileLogConfig:
         Duration(0.5), "Send a record without its end after this long without new data; 0 for never."
     )
     compression: str = key("", "gzip, auto (gzip for names that end in .gz) or empty.")
-    on_truncate: str = key("ignore", "A file that became shorter: read_new skips to its end; else it is read from its start.")
+    on_truncate: str = key(
+        "ignore", "A file that became shorter: read_new skips to its end; else it is read from its start."
+    )
     polls_to_archive: int = key(0, "Kept for compatibility: files that were read are known for long anyway.")
     delete_after_read: bool = key(False, "Delete each file when all of it was delivered.")
     acquire_fs_lock: bool = key(False, "Leave out files that somebody holds an exclusive lock (flock) on.")

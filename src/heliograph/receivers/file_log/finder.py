@@ -39,7 +39,10 @@ def alternatives(pattern: str) -> list[str]:
                 pieces.append(pattern[last:position])
                 tails = alternatives(pattern[position + 1 :])
                 return [
-                    pattern[:start] + middle + tail for piece in pieces for middle in alternatives(piece) for tail in tails
+                    pattern[:start] + middle + tail
+                    for piece in pieces
+                    for middle in alternatives(piece)
+                    for tail in tails
                 ]
     return [pattern]
 

@@ -20,7 +20,7 @@ _TIME = struct.Struct("<BQ")
 _SCALE = (1, 10**8, 10**7, 10**6, 10**5, 10**4, 10**3, 10**2, 10, 1)
 _FORMAT = b"%012x"
 
-Slow = Callable[[bytes, int], None]
+Slow = Callable[[bytes, int], bool]
 
 
 class Heads:
@@ -101,11 +101,13 @@ def container_lines(
     clean: bool,
     out: list[bytes],
     slow: Slow,
+    holding: bool,
 ) -> int:
     """Encode CRI lines (without their newlines) that start at `offset` of the file; records are appended to `out`.
 
     clean: all of it is valid UTF-8. Returns how many records were appended here;
-    the other lines went to `slow(line, offset)`, in order, whose effects on `out` are its own.
+    the other lines went to `slow(line, offset)`, in order, whose effects on `out` are its own. It says whether parts of
+    a record wait; while they do (`holding` at the start), every line goes to it.
     """
     count = 0
     known_second = b"-"
@@ -120,7 +122,7 @@ def container_lines(
     pack = _TIME.pack
     for line in lines:
         parts = line.split(b" ", 3)
-        if len(parts) == 4 and parts[2] == b"F" and (clean or valid(line)):
+        if not holding and len(parts) == 4 and parts[2] == b"F" and (clean or valid(line)):
             stamp = parts[0]
             text = parts[3]
             length = len(text)
@@ -165,13 +167,20 @@ def container_lines(
                     count += 1
                     offset += len(line) + 1
                     continue
-        slow(line, offset)
+        holding = slow(line, offset)
         offset += len(line) + 1
     return count
 
 
 def plain_lines(
-    lines: list[bytes], offset: int, shape: Shape, observed: int, leading: bool, trailing: bool, clean: bool, out: list[bytes]
+    lines: list[bytes],
+    offset: int,
+    shape: Shape,
+    observed: int,
+    leading: bool,
+    trailing: bool,
+    clean: bool,
+    out: list[bytes],
 ) -> int:
     """Encode lines as they are, as `container_lines` does; blank ones are left out. leading, trailing: keep white
     space there. Returns how many records were appended."""

@@ -188,7 +188,7 @@ class Chain:
         for name, operator in zip(names, self.operators, strict=True):
             operator.id = name
             by_name[name] = operator
-        following: list[Target] = [*self.operators[1:], sink]
+        following: list[Target] = [*self.operators[1:], sink] if self.operators else []
         for config, operator, after in zip(configs, self.operators, following, strict=True):
             if isinstance(operator, Router):
                 assert isinstance(config, RouterConfig)

@@ -197,7 +197,9 @@ class Container(Operator):
             found = _CONTAINERD.fullmatch(value)
         if found is None:
             raise ValueError(
-                "regex pattern does not match" if chosen else f"failed to detect a container log format: {value[:200]!r}"
+                "regex pattern does not match"
+                if chosen
+                else f"failed to detect a container log format: {value[:200]!r}"
             )
         stamp, stream, tag, text = found.groups()
         attributes = entry.attributes

@@ -95,7 +95,9 @@ class _Parser:
     def _expect(self, text: str) -> None:
         token = self._peek()
         if not self._accept(text):
-            raise self._error(token, f"expected {text!r}, found {token.text!r}" if token.text else f"{text!r} is missing")
+            raise self._error(
+                token, f"expected {text!r}, found {token.text!r}" if token.text else f"{text!r} is missing"
+            )
 
     def _error(self, token: Token, problem: str) -> ExpressionError:
         return ExpressionError(f"{problem} at column {token.column} of expression {self._text!r}")

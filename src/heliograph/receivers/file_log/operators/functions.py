@@ -169,8 +169,16 @@ FUNCTIONS: dict[str, tuple[int, int, Callable[..., Any]]] = {
     "split": (2, 2, _split),
     "string": (1, 1, _string),
     "trim": (1, 2, _trim),
-    "trimPrefix": (2, 2, lambda value, part: text_of(value, "trimPrefix()").removeprefix(text_of(part, "trimPrefix()"))),
-    "trimSuffix": (2, 2, lambda value, part: text_of(value, "trimSuffix()").removesuffix(text_of(part, "trimSuffix()"))),
+    "trimPrefix": (
+        2,
+        2,
+        lambda value, part: text_of(value, "trimPrefix()").removeprefix(text_of(part, "trimPrefix()")),
+    ),
+    "trimSuffix": (
+        2,
+        2,
+        lambda value, part: text_of(value, "trimSuffix()").removesuffix(text_of(part, "trimSuffix()")),
+    ),
     "type": (1, 1, kind),
     "upper": (1, 1, lambda value: text_of(value, "upper()").upper()),
     "values": (1, 1, lambda value: list(_map_of(value, "values()").values())),

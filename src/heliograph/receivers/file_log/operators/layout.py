@@ -175,7 +175,9 @@ class Layout:
         if "short_year" in found:
             short = int(found["short_year"])
             year = 1900 + short if short >= 69 else 2000 + short
-        month = _MONTHS.index(found["month_name"][:3].lower()) + 1 if "month_name" in found else int(found.get("month", 1))
+        month = (
+            _MONTHS.index(found["month_name"][:3].lower()) + 1 if "month_name" in found else int(found.get("month", 1))
+        )
         hour = int(found.get("hour", 0))
         half = found.get("half", "").lower()
         if half == "pm" and hour < 12:
@@ -212,9 +214,7 @@ class Layout:
             return UTC
         if name in zones:
             return zones[name]
-        if location is not None and any(
-            datetime(2024, month, 1, tzinfo=location).tzname() == name for month in (1, 7)
-        ):
+        if location is not None and any(datetime(2024, month, 1, tzinfo=location).tzname() == name for month in (1, 7)):
             return location
         return zone_by_name(name)
 

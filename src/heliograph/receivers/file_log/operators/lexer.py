@@ -55,7 +55,9 @@ def unquote(token: Token) -> str:
     if text[0] == "`":
         return text[1:-1]
 
-    return re.sub(r"\\(?:[xu]([0-9a-fA-F]{4}|[0-9a-fA-F]{2})|(.))", lambda match: _escape(match, token), text[1:-1], flags=re.S)
+    return re.sub(
+        r"\\(?:[xu]([0-9a-fA-F]{4}|[0-9a-fA-F]{2})|(.))", lambda match: _escape(match, token), text[1:-1], flags=re.S
+    )
 
 
 def _escape(match: "re.Match[str]", token: Token) -> str:

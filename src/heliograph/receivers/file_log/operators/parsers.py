@@ -12,8 +12,8 @@ from typing import Any
 from heliograph.component.config import key
 from heliograph.receivers.file_log.operators.base import Logger, Operator, OperatorConfig, Parser, ParserConfig
 from heliograph.receivers.file_log.operators.entry import Entry, kind
-from heliograph.receivers.file_log.operators.rows import csv_row, key_values
 from heliograph.receivers.file_log.operators.regex import RegexError, compile_text
+from heliograph.receivers.file_log.operators.rows import csv_row, key_values
 from heliograph.receivers.file_log.operators.severity import SeverityParser, check_severity
 from heliograph.receivers.file_log.operators.timestamp import TimestampParser, check_timestamp
 
@@ -230,7 +230,9 @@ class SeverityParserConfig(OperatorConfig):
 
     parse_from: str = key("", "Field that holds the severity; required.")
     preset: str = key("default", "Built-in mapping to start from: default, otel or none.")
-    mapping: dict[str, Any] = key(dict, "Severity (error, info2, ...) to a value, a range {min, max}, 5xx, or a list of these.")
+    mapping: dict[str, Any] = key(
+        dict, "Severity (error, info2, ...) to a value, a range {min, max}, 5xx, or a list of these."
+    )
     overwrite_text: bool = key(False, "Set the severity text to the canonical name instead of what was found.")
 
     def check(self) -> Iterator[tuple[str, str]]:

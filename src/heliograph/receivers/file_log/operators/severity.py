@@ -56,7 +56,9 @@ class SeverityConfig:
 
     parse_from: str = key("", "Field that holds the severity; required.")
     preset: str = key("default", "Built-in mapping to start from: default, otel or none.")
-    mapping: dict[str, Any] = key(dict, "Severity (error, info2, ...) to a value, a range {min, max}, 5xx, or a list of these.")
+    mapping: dict[str, Any] = key(
+        dict, "Severity (error, info2, ...) to a value, a range {min, max}, 5xx, or a list of these."
+    )
     overwrite_text: bool = key(False, "Set the severity text to the canonical name (ERROR) instead of what was found.")
 
     def check(self) -> Iterator[tuple[str, str]]:

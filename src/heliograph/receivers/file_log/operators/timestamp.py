@@ -56,7 +56,10 @@ def check_timestamp(
             to_go(layout)
         except LayoutError as error:
             yield "layout", str(error)
-    for place, name in (("location", location), *((f"time_zone_locations.{zone}", name) for zone, name in zones.items())):
+    for place, name in (
+        ("location", location),
+        *((f"time_zone_locations.{zone}", name) for zone, name in zones.items()),
+    ):
         if name and name != "Local":
             try:
                 zone_by_name(name)

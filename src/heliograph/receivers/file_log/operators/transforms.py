@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from heliograph.component.config import key
-from heliograph.receivers.file_log.operators.base import Logger, Operator, OperatorConfig, Target, check_condition, check_field
+from heliograph.receivers.file_log.operators.base import (
+    Logger,
+    Operator,
+    OperatorConfig,
+    Target,
+    check_condition,
+    check_field,
+)
 from heliograph.receivers.file_log.operators.entry import MISSING, Entry, Field, kind
 from heliograph.receivers.file_log.operators.expression import (
     Expression,
