@@ -7,7 +7,7 @@ import pytest
 
 from heliograph.component.batch import Batch, Completion, Context, Fate, Outcome
 from heliograph.component.config import Duration
-from heliograph.component.errors import DeliveryError, Overloaded, Permanent, Retryable
+from heliograph.component.errors import DeliveryError, Overloaded, Permanent, Retryable, StartError
 from heliograph.component.ids import ComponentId, Signal
 from heliograph.component.lifecycle import Host, Status
 from heliograph.delivery.config import BatchConfig, PartitionConfig, QueueConfig, RetryConfig
@@ -174,7 +174,7 @@ async def test_a_full_queue_refuses_and_counts() -> None:
     async with Bench(sender, QueueConfig(queue_size=2)) as bench:
         await bench.give()
         await bench.give()
-        with pytest.raises(Overloaded, match=r"nop/x to there:1: sending queue is full \(2 of 2 requests\)"):
+        with pytest.raises(Overloaded, match=r"exporter nop/x: sending queue is full \(2 of 2 requests\)"):
             await bench.give(5)
         assert bench.metric("otelcol_exporter_enqueue_failed_log_records") == 5
         sender.gate.set()
@@ -578,6 +578,55 @@ async def test_a_permanent_error_removes_it_from_the_disk(tmp_path: Path) -> Non
         await until(lambda: bench.account.dropped == {"permanent_error": 2})
     async with Bench(SteeredSender(), stored(), storage=tmp_path) as again:
         assert again.account.restored == 0
+
+
+async def test_a_queue_on_disk_of_many_small_requests_leaves_turns_to_others(tmp_path: Path) -> None:
+    """1000 restored requests become one batch; between them the event loop runs."""
+    queue = stored(num_consumers=1, batch=BatchConfig(min_size=1000, flush_timeout=Duration(100)))
+    sender = SteeredSender()
+    sender.always = Retryable("down")
+    async with Bench(sender, stored(num_consumers=1), storage=tmp_path) as first:
+        for _ in range(1000):
+            await first.give()
+    async with Bench(SteeredSender(), queue, storage=tmp_path) as second:
+        turns = 0
+        while not second.sender.batches:
+            turns += 1
+            await asyncio.sleep(0)
+        assert turns >= 10
+        assert second.sender.items == 1000
+
+
+async def test_a_failing_completion_does_not_stop_the_sending() -> None:
+    async with Bench(SteeredSender(), one_consumer()) as bench:
+
+        def fail(outcome: Outcome) -> None:
+            raise RuntimeError("a mistake of a receiver")
+
+        await bench.delivery.consume(Batch(Signal.LOGS, [part(1)], 1, completion=Completion(fail)))
+        bench.account.received += 1
+        await bench.give(2)
+        await until(lambda: bench.outcomes)
+
+
+async def test_a_failed_start_releases_the_queue_on_disk(tmp_path: Path) -> None:
+    """Restored requests stay; shutdown does not wait for them, since nobody would send them."""
+    sender = SteeredSender()
+    sender.always = Retryable("down")
+    async with Bench(sender, stored(), storage=tmp_path) as first:
+        await first.give(3)
+
+    class Failing(SteeredSender):
+        async def open(self, host: Host) -> None:
+            raise StartError("cannot resolve there")
+
+    second = Bench(Failing(), stored(), storage=tmp_path)
+    with pytest.raises(StartError, match="cannot resolve"):
+        await second.delivery.start(second.host)
+    await second.delivery.shutdown(1000)
+    assert second.ledger.closes()
+    async with Bench(SteeredSender(), stored(), storage=tmp_path) as third:
+        await until(lambda: third.account.sent == 3)
 
 
 async def test_overhead_of_a_batch(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from heliograph.delivery.sender import Sender
 from heliograph.delivery.spool import Spool
 
 WINDOW_BYTES = 8 * 1024 * 1024
+_ENTRIES_A_TURN = 100
 SHUTDOWN = Outcome(Fate.DROPPED, "shutdown")
 
 
@@ -57,7 +58,7 @@ class Delivery:
         self._log = settings.telemetry.log
         self._sender = sender
         self._config = queue
-        self._queue = SendQueue(queue.queue_size, queue.sizer, self._name)
+        self._queue = SendQueue(queue.queue_size, queue.sizer, f"exporter {settings.id}")
         batch = queue.batch
         self._batcher = (
             Batcher(self._signal, batch, queue.batch_sizer)
@@ -79,6 +80,7 @@ class Delivery:
         self._batched = asyncio.Event()
         self._progress = asyncio.Event()
         self._closed = False
+        self._started = False
         self._host: Host | None = None
 
     # Component
@@ -97,6 +99,7 @@ class Delivery:
                 self._tasks.append(host.spawn(self._consume_queue(), f"{self._name} consumer {number + 1}"))
             if self._batcher is not None:
                 self._tasks.append(host.spawn(self._flush_in_time(), f"{self._name} batch timer"))
+        self._started = True
 
     async def shutdown(self, deadline: float) -> None:
         """Send what is accepted until `deadline`. What is left then is dropped and counted, or stays on disk; a queue
@@ -108,7 +111,8 @@ class Delivery:
         if not self._config.enabled:
             self._attempts.stop()
         self._queue.refuse_waiting(f"{self._name}: shutting down")
-        await self._drain(deadline)
+        if self._started:
+            await self._drain(deadline)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -122,7 +126,7 @@ class Delivery:
     async def consume(self, batch: Batch) -> None:
         """Take a batch. Raises Overloaded when there is no room, Permanent when there never can be, and, without a
         queue or with wait_for_result, what the sender raised."""
-        if self._closed or self._host is None:
+        if self._closed or not self._started:
             raise Retryable(f"{self._name}: {'shutting down' if self._closed else 'not started'}")
         if not self._config.enabled:
             await self._send_inline(batch)
@@ -228,6 +232,9 @@ class Delivery:
         while True:
             work = self._next()
             if work is None:
+                if len(self._queue):
+                    await asyncio.sleep(0)
+                    continue
                 idle = loop.create_future()
                 self._idle.append(idle)
                 await idle
@@ -237,8 +244,11 @@ class Delivery:
             await self._deliver(work)
 
     def _next(self) -> Work | None:
-        """The next thing to send, or None."""
-        while not self._ready:
+        """The next thing to send, or None. None while entries are left means that others should have a turn: reading
+        many small requests back from disk takes time."""
+        for _ in range(_ENTRIES_A_TURN):
+            if self._ready:
+                break
             entry = self._queue.take()
             if entry is None:
                 if self._closed and self._batcher is not None:
@@ -312,7 +322,10 @@ class Delivery:
             self._spool.acknowledge(entry.record)
         self._queue.release(entry.size)
         if entry.completion is not None:
-            entry.completion(entry.outcome)
+            try:
+                entry.completion(entry.outcome)
+            except Exception:  # noqa: BLE001  a mistake of whoever waits is theirs: the sending goes on
+                self._log.exception("the fate of a request could not be told")
         if entry.result is not None and not entry.result.done():
             entry.result.set_result(None)
 

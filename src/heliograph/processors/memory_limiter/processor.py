@@ -7,7 +7,7 @@ as seldom after each collection that did not help, up to the greatest.
 from collections.abc import Callable
 
 from heliograph.component.batch import Batch
-from heliograph.component.errors import Overloaded
+from heliograph.component.errors import Overloaded, StartError
 from heliograph.component.factory import Settings
 from heliograph.component.lifecycle import Host, Status
 from heliograph.processors.memory_limiter import memory
@@ -58,8 +58,13 @@ class MemoryLimiter:
         )
 
     async def start(self, host: Host) -> None:
-        """Find the limits and begin to measure."""
-        self._hard, self._soft = limits(self._config)
+        """Find the limits and begin to measure. Raises StartError."""
+        try:
+            self._hard, self._soft = limits(self._config)
+        except OSError as error:
+            raise StartError(
+                f"{self._name}: the total memory is not known ({error}): set limit_mib instead of limit_percentage"
+            ) from error
         self._host = host
         self._log.info("memory limit %d MiB, refusing above %d MiB", self._hard // memory.MIB, self._soft // memory.MIB)
         self.check()
