@@ -7,9 +7,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import trustme
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -103,3 +105,43 @@ def upstream_collector(lab: Path, tmp_path: Path) -> Iterator[Callable[[str], Up
     yield start
     for collector in running:
         collector.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """PEM files of one test session: a CA, a server certificate for localhost and 127.0.0.1, a client certificate, and
+    a certificate of another CA that nobody trusts."""
+
+    ca: str
+    server_cert: str
+    server_key: str
+    client_cert: str
+    client_key: str
+    stranger_ca: str
+    stranger_cert: str
+    stranger_key: str
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Freshly made certificates."""
+    folder = tmp_path_factory.mktemp("certificates")
+
+    def write(name: str, *blobs: trustme.Blob) -> str:
+        path = folder / name
+        path.write_bytes(b"".join(blob.bytes() for blob in blobs))
+        return str(path)
+
+    ca, stranger = trustme.CA(), trustme.CA()
+    server = ca.issue_cert("localhost", "127.0.0.1")
+    client, other = ca.issue_cert("client@example.test"), stranger.issue_cert("localhost", "127.0.0.1")
+    return Certificates(
+        ca=write("ca.pem", ca.cert_pem),
+        server_cert=write("server.pem", *server.cert_chain_pems),
+        server_key=write("server.key", server.private_key_pem),
+        client_cert=write("client.pem", *client.cert_chain_pems),
+        client_key=write("client.key", client.private_key_pem),
+        stranger_ca=write("stranger-ca.pem", stranger.cert_pem),
+        stranger_cert=write("stranger.pem", *other.cert_chain_pems),
+        stranger_key=write("stranger.key", other.private_key_pem),
+    )

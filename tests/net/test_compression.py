@@ -11,6 +11,7 @@ import zstandard
 
 from heliograph.net.compression import ENCODINGS, TooLarge, compress, decompress, known
 from heliograph.otlp.errors import MalformedPayload
+from heliograph.testing.memory import PeakMemory
 
 TEXT = b"a line of text that repeats itself\n" * 5000
 NOISE = random.Random(7).randbytes(100_000)
@@ -71,10 +72,9 @@ def test_random_bytes_are_malformed_or_small(encoding: str) -> None:
 def test_a_bomb_is_refused_without_its_memory(encoding: str, bomb: Callable[[], bytes]) -> None:
     """200 MiB of zeros in a few bytes: refused, and the process does not grow by what is in it."""
     packed = bomb()
-    before = _high_water()
-    with pytest.raises(TooLarge):
+    with PeakMemory() as memory, pytest.raises(TooLarge):
         decompress(encoding, packed, LIMIT)
-    assert _high_water() - before < 32 << 20
+    assert memory.grown < 16 << 20
 
 
 def test_other_implementations_agree() -> None:
@@ -110,9 +110,3 @@ def test_no_compression_is_bounded_too_and_unknown_names_are_refused() -> None:
     assert not known("br")
     with pytest.raises(ValueError, match="br"):
         decompress("br", b"", 1)
-
-
-def _high_water() -> int:
-    """Most bytes that this process ever had resident."""
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))

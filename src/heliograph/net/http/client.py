@@ -4,6 +4,7 @@ The keys are confighttp's. A connection that the server closed while it was idle
 other network error is Retryable and names the URL. The time limit of a request is the caller's (delivery/ cancels).
 """
 
+import io
 import os
 import platform
 import ssl
@@ -26,6 +27,7 @@ from heliograph.net.tls import secure_client_context
 
 MAX_ANSWER = 64 * 1024
 """Bytes of an answer that are read; the rest is thrown away."""
+_WHOLE = 1 << 20  # bytes; aiohttp wants what is larger as a file, and writes it piece by piece
 USER_AGENT = f"Heliograph/{__version__} ({platform.system().lower()}/{platform.machine()})"
 
 
@@ -136,7 +138,7 @@ class HttpClient:
     ) -> Answer:
         async with session.post(
             url,
-            data=body,
+            data=body if len(body) < _WHOLE else io.BytesIO(body),
             headers=headers,
             proxy=self._config.proxy_url or None,
             server_hostname=self._config.tls.server_name_override or None,

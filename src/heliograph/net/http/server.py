@@ -38,6 +38,7 @@ BODIES_AT_ONCE = 4
 """The budget for bodies in memory: so many of the largest size, but 64 MiB at least."""
 MIN_BUDGET = 64 * 1024 * 1024
 _SWEEP = 1.0
+_SERVER = {"Server": "Heliograph"}
 
 
 @dataclass(slots=True)
@@ -154,7 +155,7 @@ class HttpServer:
         except Exception:  # noqa: BLE001 - the last resort: an error of ours is answered and logged, not raised into aiohttp
             self._log.exception("answering a request for %s failed", request.path)
             response = self._wording(request.headers.get("Content-Type", ""), 500, "internal error")
-        headers = {"Content-Type": response.content_type, **self._fixed_headers, **response.headers}
+        headers = {"Content-Type": response.content_type, **_SERVER, **self._fixed_headers, **response.headers}
         if self._cors is not None and "Vary" not in headers:
             headers |= self._cors.actual(request.headers)
         answer = web.Response(status=response.status, body=response.body or None, headers=headers)
@@ -271,7 +272,7 @@ class _Connection(RequestHandler):
         manager = self._manager
         if isinstance(manager, _Server):
             manager.on_garbage()
-        answer = web.Response(status=status, text="400 Bad Request" if status == 400 else "")
+        answer = web.Response(status=status, text="400 Bad Request" if status == 400 else "", headers=_SERVER)
         answer.force_close()
         return answer
 
