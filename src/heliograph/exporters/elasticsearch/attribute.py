@@ -60,13 +60,15 @@ NO_INDEX: bytes = b"_noindex"
 
 
 class Attribute:
-    """One KeyValue. fragment: `"key":value`. value: kept only where flags say that it steers something."""
+    """One KeyValue. fragment: `"key":value`. value: kept only where flags say that it steers something. bit: one of
+    62 bits that is the key's own, or 0 when there was none left: tells cheaply that a record's keys are distinct."""
 
-    def __init__(self, key: bytes, fragment: bytes, flags: int, value: Value | None) -> None:
+    def __init__(self, key: bytes, fragment: bytes, flags: int, value: Value | None, bit: int) -> None:
         self.key: bytes = key
         self.fragment: bytes = fragment
         self.flags: int = flags
         self.value: Value | None = value
+        self.bit: int = bit
 
     @property
     def text(self) -> bytes:
@@ -74,10 +76,22 @@ class Attribute:
         return b"" if self.value is None else value_text(self.value)
 
 
+class Key:
+    """What is known of a key. head: `"key":`."""
+
+    def __init__(self, key: bytes, bit: int) -> None:
+        self.key: bytes = key
+        self.head: bytes = json_string(key) + b":"
+        self.flags: int = _FLAGS.get(key, 0)
+        self.bit: int = bit
+
+
 class AttributeMemory:
     """KeyValue bytes -> Attribute. Holds at most twice `limit`; what was not used lately is forgotten."""
 
     def __init__(self, stringify: bool, limit: int) -> None:
+        self.keys: dict[bytes, Key] = {}
+        self.bits: dict[bytes, int] = {}
         self.stringify: bool = stringify
         self.limit: int = limit
         self.young: dict[bytes, Attribute] = {}
@@ -100,13 +114,43 @@ class AttributeMemory:
         return found
 
     def read(self, pair: bytes) -> Attribute:
-        """Read a KeyValue without remembering it."""
-        key, value = read_pair(pair)
-        flags: int = _FLAGS.get(key, 0)
-        if value.kind == DOUBLE and key.endswith(_GEO_ENDS) and (len(key) == 16 or key[len(key) - 17] == 46):
+        """Read a KeyValue without remembering it. A short text, the usual case, takes a short way."""
+        size: int = len(pair)
+        if size > 6 and pair[0] == 10 and pair[1] < 128:
+            end: int = 2 + pair[1]
+            if end + 4 <= size and pair[end] == 18 and pair[end + 2] == 10:
+                length: int = pair[end + 3]
+                if length < 128 and end + 4 + length == size and pair[end + 1] == length + 2:
+                    key: Key = self.key(pair[2:end])
+                    text: bytes = pair[end + 4 :]
+                    value: Value | None = None
+                    if key.flags != 0:
+                        value = Value()
+                        value.kind = STRING
+                        value.raw = text
+                    return Attribute(key.key, key.head + json_string(text), key.flags, value, key.bit)
+        name, content = read_pair(pair)
+        key = self.key(name)
+        flags: int = key.flags
+        if content.kind == DOUBLE and name.endswith(_GEO_ENDS) and (len(name) == 16 or name[len(name) - 17] == 46):
             flags = GEO
-        fragment: bytes = json_string(key) + b":" + value_json(value, self.stringify, 0)
-        return Attribute(key, fragment, flags, value if flags != 0 else None)
+        fragment: bytes = key.head + value_json(content, self.stringify, 0)
+        return Attribute(key.key, fragment, flags, content if flags != 0 else None, key.bit)
+
+    def key(self, name: bytes) -> Key:
+        """What is known of a key."""
+        found: Key | None = self.keys.get(name)
+        if found is None:
+            if len(self.keys) >= self.limit:
+                self.keys = {}
+            bit: int = self.bits.get(name, 0)
+            if bit == 0 and len(self.bits) < 62 and len(name) < 128:
+                bit = 1 << len(self.bits)
+                self.bits[name] = bit
+            found = Key(name, bit)
+            if len(name) < 128:
+                self.keys[name] = found
+        return found
 
 
 def unique(attributes: list[Attribute]) -> list[Attribute]:

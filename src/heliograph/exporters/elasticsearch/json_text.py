@@ -10,8 +10,9 @@
 Source: internal/serializer/otelserializer/jsonwriter.go (0.156) and pdata's Value.AsString, observed.
 """
 
-_SAFE: bytes = bytes(code for code in range(256) if code >= 0x20 and code not in b'"\\<>&')
-_PLAIN_SAFE: bytes = bytes(code for code in range(256) if code >= 0x20 and code not in b'"\\')
+_SAFE: bytes = bytes([code for code in range(256) if code >= 0x20 and code not in b'"\\<>&'])
+_COMMON: bytes = b'"\\\n\t<>&'
+_PLAIN_SAFE: bytes = bytes([code for code in range(256) if code >= 0x20 and code not in b'"\\'])
 
 
 def _escapes(characters: str) -> dict[int, str]:
@@ -28,11 +29,35 @@ _PLAIN_ESCAPES: dict[int, str] = _escapes("\u2028\u2029")
 
 def json_string(raw: bytes) -> bytes:
     """UTF-8 text as a JSON string with its quotes."""
-    if raw.isascii():
-        if not raw.translate(None, _SAFE):
-            return b'"' + raw + b'"'
-        return b'"' + raw.decode("ascii").translate(_ESCAPES).encode("ascii") + b'"'
-    return b'"' + raw.decode("utf-8", "surrogateescape").translate(_ESCAPES).encode("utf-8") + b'"'
+    unsafe: bytes = raw.translate(None, _SAFE)
+    if not raw.isascii() and (b"\xe2\x80" in raw or not _is_utf8(raw)):
+        return b'"' + raw.decode("utf-8", "surrogateescape").translate(_ESCAPES).encode("utf-8") + b'"'
+    if unsafe:
+        if unsafe.translate(None, _COMMON):
+            return b'"' + raw.decode("utf-8").translate(_ESCAPES).encode("utf-8") + b'"'
+        if b"\\" in unsafe:
+            raw = raw.replace(b"\\", b"\\\\")
+        if b'"' in unsafe:
+            raw = raw.replace(b'"', b'\\"')
+        if b"\n" in unsafe:
+            raw = raw.replace(b"\n", b"\\n")
+        if b"\t" in unsafe:
+            raw = raw.replace(b"\t", b"\\t")
+        if b"<" in unsafe:
+            raw = raw.replace(b"<", b"\\u003c")
+        if b">" in unsafe:
+            raw = raw.replace(b">", b"\\u003e")
+        if b"&" in unsafe:
+            raw = raw.replace(b"&", b"\\u0026")
+    return b'"' + raw + b'"'
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def plain_string(raw: bytes) -> bytes:

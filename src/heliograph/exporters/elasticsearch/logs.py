@@ -3,6 +3,7 @@
 Source: internal/serializer/otelserializer/logs.go (0.156), observed.
 """
 
+from binascii import hexlify
 from struct import Struct
 
 from heliograph.exporters.elasticsearch.attribute import (
@@ -50,6 +51,8 @@ class LogEncoder(RecordEncoder):
     def record(self, data: bytes, pos: int, end: int, origin: Origin, documents: Documents) -> None:
         attributes: list[Attribute] = []
         flags: int = 0
+        keys: int = 0
+        doubtful: bool = False
         time: int = 0
         observed: int = 0
         severity: int = 0
@@ -75,6 +78,10 @@ class LogEncoder(RecordEncoder):
                 if tag == 50:
                     attribute: Attribute = self.memory.find(data[pos:stop])
                     flags |= attribute.flags
+                    bit: int = attribute.bit
+                    if bit == 0 or keys & bit != 0:
+                        doubtful = True
+                    keys |= bit
                     attributes.append(attribute)
                 elif tag == 42:
                     body = read_value(data, pos, stop)
@@ -105,7 +112,7 @@ class LogEncoder(RecordEncoder):
             raise MalformedPayload("a field is longer than its message", pos)
 
         had_attributes: bool = len(attributes) > 0
-        if len(attributes) > 1:
+        if doubtful:
             attributes = unique(attributes)
         if flags & HINTS != 0 and NO_INDEX in hints_of(attributes):
             documents.leave_out("noindex", 1, "")
@@ -114,12 +121,13 @@ class LogEncoder(RecordEncoder):
         action: bytes = route.action
         if flags & (DOCUMENT_ID | UID | PIPELINE) != 0:
             action = self.action(route, attributes, flags, self.options.logs_dynamic_id, True)
+        observed_text: bytes = timestamp_text(observed)
         pieces: list[bytes] = [
             action,
             b'{"@timestamp":',
-            timestamp_text(time if time != 0 else observed),
+            observed_text if time == 0 or time == observed else timestamp_text(time),
             b',"observed_timestamp":',
-            timestamp_text(observed),
+            observed_text,
             route.data_stream,
         ]
         if severity_text:
@@ -128,9 +136,9 @@ class LogEncoder(RecordEncoder):
         if severity != 0:
             pieces.append(b',"severity_number":%d' % severity)
         if trace_id and trace_id != NO_TRACE:
-            pieces.append(b',"trace_id":"' + trace_id.hex().encode("ascii") + b'"')
+            pieces.append(b',"trace_id":"' + hexlify(trace_id) + b'"')
         if span_id and span_id != NO_SPAN:
-            pieces.append(b',"span_id":"' + span_id.hex().encode("ascii") + b'"')
+            pieces.append(b',"span_id":"' + hexlify(span_id) + b'"')
         if had_attributes:
             pieces.append(b',"attributes":')
             pieces.append(attributes_json(attributes, flags))

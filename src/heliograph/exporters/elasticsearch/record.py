@@ -20,6 +20,7 @@ from heliograph.exporters.elasticsearch.attribute import (
     string_of,
 )
 from heliograph.exporters.elasticsearch.documents import Documents
+from heliograph.exporters.elasticsearch.json_text import json_string
 from heliograph.exporters.elasticsearch.origin import Origin, Origins, Section
 from heliograph.exporters.elasticsearch.route import Route, Router
 from heliograph.otlp.errors import MalformedPayload
@@ -108,6 +109,6 @@ class RecordEncoder:
                     pipeline = attribute.text
         if len(id) > _LONGEST_ID:
             id = b""
-        if not id and not pipeline:
-            return route.action
+        if not pipeline:
+            return b'{"create":{"_id":' + json_string(id) + route.after_id if id else route.action
         return route.action_line(id, pipeline, b"")

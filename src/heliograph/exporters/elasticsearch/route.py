@@ -42,12 +42,13 @@ _MOST_ROUTES: int = 4096
 
 class Route:
     """Where a document goes. action: the whole action line of a document without id or templates. index: the member
-    `"_index":...`. data_stream: `,"data_stream":{...}` of the document, or nothing."""
+    `"_index":...`. data_stream: `,"data_stream":{...}` of the document, or nothing. after_id: what follows the id in an action line."""
 
     def __init__(self, index: bytes, data_stream: bytes) -> None:
         self.index: bytes = b'"_index":' + json_string(index)
         self.data_stream: bytes = data_stream
         self.action: bytes = self.action_line(b"", b"", b"")
+        self.after_id: bytes = b"," + self.index + b',"require_data_stream":true}}\n'
 
     def action_line(self, id: bytes, pipeline: bytes, templates: bytes) -> bytes:
         """An action line with its newline. id, pipeline: plain text, or nothing. templates: the JSON object of
@@ -70,7 +71,7 @@ def sanitised(field: bytes, forbidden: str, suffix: bytes) -> bytes:
     for letter in text:
         if letter in forbidden:
             letters.append("_")
-        elif "\udc80" <= letter <= "\udcff":
+        elif 0xDC80 <= ord(letter) <= 0xDCFF:  # a byte that is no UTF-8
             letters.append("\ufffd")
         else:
             letters.append(letter.lower()[0])

@@ -233,6 +233,9 @@ class ElasticsearchSender:
         again: list[int] = []
         rejected: list[tuple[bytes, int, ItemAnswer]] = []
         for number, answer in enumerate(answers):
+            if answer.status == 201 and not answer.failure_store:
+                delivered += 1
+                continue
             verdict = item_verdict(answer.status, self._more)
             if verdict is Verdict.DELIVERED:
                 delivered += 1

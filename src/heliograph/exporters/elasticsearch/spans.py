@@ -4,6 +4,7 @@ An event is a document of its own in a logs data stream, right after its span's.
 Source: internal/serializer/otelserializer/traces.go (0.156), observed.
 """
 
+from binascii import hexlify
 from struct import Struct
 
 from heliograph.exporters.elasticsearch.attribute import (
@@ -38,6 +39,8 @@ class SpanEncoder(RecordEncoder):
     def record(self, data: bytes, pos: int, end: int, origin: Origin, documents: Documents) -> None:
         attributes: list[Attribute] = []
         flags: int = 0
+        keys: int = 0
+        doubtful: bool = False
         start: int = 0
         finish: int = 0
         kind: int = 0
@@ -69,6 +72,10 @@ class SpanEncoder(RecordEncoder):
                 if tag == 74:
                     attribute: Attribute = self.memory.find(data[pos:stop])
                     flags |= attribute.flags
+                    bit: int = attribute.bit
+                    if bit == 0 or keys & bit != 0:
+                        doubtful = True
+                    keys |= bit
                     attributes.append(attribute)
                 elif tag == 10:
                     trace_id = data[pos:stop]
@@ -120,11 +127,11 @@ class SpanEncoder(RecordEncoder):
 
         identity: bytes = b""
         if trace_id and trace_id != NO_TRACE:
-            identity = b',"trace_id":"' + trace_id.hex().encode("ascii") + b'"'
+            identity = b',"trace_id":"' + hexlify(trace_id) + b'"'
         if span_id and span_id != NO_SPAN:
-            identity += b',"span_id":"' + span_id.hex().encode("ascii") + b'"'
+            identity += b',"span_id":"' + hexlify(span_id) + b'"'
         had_attributes: bool = len(attributes) > 0
-        if len(attributes) > 1:
+        if doubtful:
             attributes = unique(attributes)
         if flags & HINTS != 0 and NO_INDEX in hints_of(attributes):
             documents.leave_out("noindex", 1, "")
@@ -138,7 +145,7 @@ class SpanEncoder(RecordEncoder):
                 pieces.append(b',"trace_state":')
                 pieces.append(json_string(state))
             if parent_id and parent_id != NO_SPAN:
-                pieces.append(b',"parent_span_id":"' + parent_id.hex().encode("ascii") + b'"')
+                pieces.append(b',"parent_span_id":"' + hexlify(parent_id) + b'"')
             if name:
                 pieces.append(b',"name":')
                 pieces.append(json_string(name))
@@ -169,6 +176,8 @@ class SpanEncoder(RecordEncoder):
     def _event(self, data: bytes, pos: int, end: int, identity: bytes, origin: Origin, documents: Documents) -> None:
         attributes: list[Attribute] = []
         flags: int = 0
+        keys: int = 0
+        doubtful: bool = False
         time: int = 0
         dropped: int = 0
         name: bytes = b""
@@ -185,6 +194,10 @@ class SpanEncoder(RecordEncoder):
                 if tag == 26:
                     attribute: Attribute = self.memory.find(data[pos:stop])
                     flags |= attribute.flags
+                    bit: int = attribute.bit
+                    if bit == 0 or keys & bit != 0:
+                        doubtful = True
+                    keys |= bit
                     attributes.append(attribute)
                 elif tag == 18:
                     name = data[pos:stop]
@@ -199,7 +212,7 @@ class SpanEncoder(RecordEncoder):
                 pos = skip(data, pos, tag & 7)
         if pos != end:
             raise MalformedPayload("a field is longer than its message", pos)
-        if len(attributes) > 1:
+        if doubtful:
             attributes = unique(attributes)
         if flags & HINTS != 0 and NO_INDEX in hints_of(attributes):
             return
@@ -214,7 +227,7 @@ class SpanEncoder(RecordEncoder):
         if name:
             text: bytes = json_string(name)
             pieces.append(b',"event_name":' + text)
-            own = Attribute(b"event.name", b'"event.name":' + text, 0, None)
+            own = Attribute(b"event.name", b'"event.name":' + text, 0, None, 0)
             if flags & EVENT_NAME != 0:
                 attributes = [own if attribute.flags & EVENT_NAME != 0 else attribute for attribute in attributes]
             else:
@@ -229,6 +242,8 @@ class SpanEncoder(RecordEncoder):
     def _link(self, data: bytes, pos: int, end: int) -> bytes:
         attributes: list[Attribute] = []
         flags: int = 0
+        keys: int = 0
+        doubtful: bool = False
         dropped: int = 0
         trace_id: bytes = b""
         span_id: bytes = b""
@@ -243,6 +258,10 @@ class SpanEncoder(RecordEncoder):
                 if tag == 34:
                     attribute: Attribute = self.memory.find(data[pos:stop])
                     flags |= attribute.flags
+                    bit: int = attribute.bit
+                    if bit == 0 or keys & bit != 0:
+                        doubtful = True
+                    keys |= bit
                     attributes.append(attribute)
                 elif tag == 10:
                     trace_id = data[pos:stop]
@@ -257,13 +276,13 @@ class SpanEncoder(RecordEncoder):
                 pos = skip(data, pos, tag & 7)
         members: list[bytes] = []
         if trace_id and trace_id != NO_TRACE:
-            members.append(b'"trace_id":"' + trace_id.hex().encode("ascii") + b'"')
+            members.append(b'"trace_id":"' + hexlify(trace_id) + b'"')
         if span_id and span_id != NO_SPAN:
-            members.append(b'"span_id":"' + span_id.hex().encode("ascii") + b'"')
+            members.append(b'"span_id":"' + hexlify(span_id) + b'"')
         if state:
             members.append(b'"trace_state":' + json_string(state))
         if attributes:
-            members.append(b'"attributes":' + attributes_json(unique(attributes), flags))
+            members.append(b'"attributes":' + attributes_json(unique(attributes) if doubtful else attributes, flags))
         if dropped & 0xFFFFFFFF != 0:
             members.append(b'"dropped_attributes_count":%d' % (dropped & 0xFFFFFFFF))
         return b"{" + b",".join(members) + b"}"
