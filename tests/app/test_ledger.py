@@ -12,6 +12,7 @@ from heliograph.component.batch import Batch, Completion, Fate, Outcome
 from heliograph.component.errors import Overloaded
 from heliograph.component.ids import Kind, Signal
 from heliograph.config.decode import from_plain
+from heliograph.otlp.count import count
 from heliograph.testing.clock import ManualClock
 from heliograph.testing.parts import Parts, configuration
 from heliograph.testing.telemetry import Telemetry
