@@ -6,6 +6,7 @@ what it cannot understand gets 400 and is closed. It costs a daemon nothing whil
 
 import asyncio
 import errno
+import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,16 +44,15 @@ class Endpoint:
         """Start; returns the port. An empty host means every interface. key: where the port is configured, for the
         message. Raises StartError."""
         try:
-            self._server = await asyncio.start_server(
-                self._serve, host or None, port, limit=MAX_REQUEST, ssl=tls, reuse_address=True
-            )
+            bound = await _bound(host, port)
         except OSError as error:
             where = f"{host or '*'}:{port}"
             if error.errno == errno.EADDRINUSE:
                 raise StartError(f"cannot listen on {where}: the port is taken; free it or change {key}") from error
             raise StartError(f"cannot listen on {where}: {error.strerror or error}; change {key}") from error
-        bound: int = self._server.sockets[0].getsockname()[1]
-        return bound
+        self._server = await asyncio.start_server(self._serve, sock=bound, limit=MAX_REQUEST, ssl=tls)
+        _, number, *_ = bound.getsockname()
+        return int(number)
 
     async def close(self) -> None:
         """Stop listening."""
@@ -92,6 +92,22 @@ class Endpoint:
             "Connection: close\r\n\r\n"
         ).encode("latin-1")
         return head if words[0] == b"HEAD" else head + body
+
+
+async def _bound(host: str, port: int) -> socket.socket:
+    """A socket bound as Go does it: no host means every interface of both IP versions, a name means its first IPv4
+    address, else its first IPv6 address (a container may know ::1 and yet have no IPv6). Raises OSError."""
+    if not host and socket.has_dualstack_ipv6():
+        try:
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        except OSError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                raise
+    if not host:
+        return socket.create_server(("", port))
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+    return socket.create_server((address[0], port), family=family)
 
 
 def metrics_page(exposition: Callable[[], str]) -> Callable[[str], Page]:
