@@ -26,9 +26,6 @@ class Accounts:
         self._failed = telemetry.counter(
             f"otelcol_exporter_send_failed_{items}", f"Number of {words} that could not be sent to the destination."
         )
-        self._dead = telemetry.counter(
-            "heliograph_exporter_dead_lettered_items", "Items rejected and kept in a dead-letter file.", data_type=type_
-        )
         telemetry.gauge(
             "otelcol_exporter_in_flight_requests",
             "Number of batches being sent, pauses between attempts included.",
@@ -91,7 +88,11 @@ class Accounts:
             self.dropped(count, reason)
         if result.dead_lettered:
             self._account.dead_lettered += result.dead_lettered
-            self._dead.add(result.dead_lettered)
+            self._telemetry.counter(
+                "heliograph_exporter_dead_lettered_items",
+                "Items rejected and kept in a dead-letter file.",
+                data_type=str(self._signal),
+            ).add(result.dead_lettered)
         if sent < rest:
             self.dropped(rest - sent, "unconfirmed")
         if rejected or sent < rest:

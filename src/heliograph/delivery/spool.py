@@ -150,6 +150,9 @@ class Spool:
 
     def close(self) -> None:
         """Release the files and the lock. Twice is safe."""
+        for segment in list(self._segments.values()):
+            if segment.records and not segment.open:
+                self._remove(segment)
         self._close_writer()
         if self._reader is not None:
             os.close(self._reader[1])
