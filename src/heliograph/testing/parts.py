@@ -92,7 +92,8 @@ class Sink(Part, SinkConsumer):
 
 class Parts:
     """Makes parts and remembers them. Types: receivers tap and log_tap (logs only), processor pass, exporter sink,
-    connector link, extension side; everything else comes from the catalog. fail: ids ("exporter/sink/2") whose start raises this."""
+    connector link, extension side; everything else comes from the catalog.
+    fail: ids ("exporter/sink/2") whose start raises this."""
 
     def __init__(self, fail: Mapping[str, Exception] | None = None) -> None:
         self.made: list[Part] = []
