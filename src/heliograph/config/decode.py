@@ -333,7 +333,7 @@ class Decoding:
         if instead is not None:
             self.problem(written[name], "this key is known upstream but not supported here", instead)
             return True
-        near = nearest(name, [n for n in known if n not in written] or list(known))
+        near = nearest(name, [n for n in known if n not in written]) or nearest(name, list(known))
         listed = ", ".join(known)
         self.problem(
             written[name], "unknown key", near or (f"known here: {listed}" if listed else "there are no keys here")

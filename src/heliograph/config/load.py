@@ -15,7 +15,7 @@ from heliograph.config.expand import Expansion
 from heliograph.config.merge import merge
 from heliograph.config.model import Configured, Loaded
 from heliograph.config.problem import InvalidConfig, Problem, described, nearest
-from heliograph.config.service import References, ServiceConfig
+from heliograph.config.service import Pipelines, References, ServiceConfig
 from heliograph.config.sources import setting, source
 
 SECTIONS = (*(kind.section for kind in Kind), "service")
@@ -77,8 +77,8 @@ def typed(tree: Tree) -> Loaded:
             components[kind, configured.id] = configured
     service_node = entries.get("service", Node(None, root.origin, ("service",)))
     service = decoding.decode(ServiceConfig, service_node)
-    if service is not None:
-        References(service_node, defined, decoding).check(service)
+    referring = service or _readable(service_node)
+    References(service_node, defined, list(components.values()), decoding).check(referring)
     failed = {problem.path for problem in tree.problems}
     problems = [*tree.problems, *(problem for problem in decoding.problems if problem.path not in failed)]
     if problems or service is None:
@@ -92,6 +92,15 @@ def typed(tree: Tree) -> Loaded:
         root=root,
         secrets=frozenset(decoding.secrets),
     )
+
+
+def _readable(service: Node) -> ServiceConfig:
+    """What can be read of a service section with mistakes in it, so that its references are checked too."""
+    entries = service.value if isinstance(service.value, dict) else {}
+    silent = Decoding()
+    extensions = silent.decode(list[ComponentId], entries["extensions"]) if "extensions" in entries else None
+    pipelines = silent.decode(Pipelines, entries["pipelines"]) if "pipelines" in entries else None
+    return ServiceConfig(extensions=extensions or [], pipelines=pipelines or Pipelines())
 
 
 class _Section:
@@ -136,7 +145,7 @@ class _Section:
         known = catalog.types(self.kind)
         others = [kind for kind in Kind if kind is not self.kind and catalog.known(kind, id_.type)]
         fix = nearest(id_.type, known)
-        if not fix and others:
-            fix = f"{id_.type} is defined under {' or '.join(kind.section for kind in others)}:"
+        if others:
+            fix = f"{id_.type} belongs under {' or '.join(kind.section for kind in others)}:"
         listed = f"known {self.kind.section}: {', '.join(known)}"
         self.decoding.problem(node, f'unknown {self.kind} type "{id_.type}"', f"{fix} ({listed})" if fix else listed)

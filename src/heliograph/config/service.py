@@ -1,18 +1,19 @@
 """The `service` section and what it refers to.
 
-Checked here: that everything a pipeline or `extensions` names is defined, that pipelines have both ends, that no
-processor is there twice, that each component works on the signal, that connectors join two pipelines. What depends on
-the order of the graph (cycles) is the planner's.
+Checked here: that everything a pipeline or `extensions` names is defined, that extensions which are used run, that
+pipelines have both ends, that no processor is there twice, that each component works on the signal, that connectors
+join two pipelines. What depends on the order of the graph (cycles) is the planner's.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from heliograph import catalog
 from heliograph.component.config import Decoder, Node, key
 from heliograph.component.ids import ComponentId, Kind, PipelineId, Signal
-from heliograph.config.decode import Decoding
-from heliograph.config.model import PipelineConfig
+from heliograph.config.decode import Decoding, is_class, keys
+from heliograph.config.model import Configured, PipelineConfig
 from heliograph.config.problem import nearest
 from heliograph.config.telemetry import TelemetryConfig
 
@@ -80,8 +81,9 @@ def _pipeline_id(name: str, node: Node, decoder: Decoder) -> PipelineId | None:
 class References:
     """Checks what the service refers to; mistakes go to the decoding."""
 
-    def __init__(self, service: Node, defined: Defined, decoding: Decoding) -> None:
+    def __init__(self, service: Node, defined: Defined, components: Sequence[Configured], decoding: Decoding) -> None:
         self._service = service
+        self._components = components
         self._defined = defined
         self._decoding = decoding
 
@@ -89,11 +91,12 @@ class References:
         """Check extensions, pipelines and connectors."""
         for place, id_ in self._listed(self._service, "extensions", config.extensions):
             self._known(place, id_, (Kind.EXTENSION,))
+        self._used_extensions(config)
         for id_, node in self._ambiguous():
             where = f"{id_} is defined as an exporter or receiver and as a connector"
             self._decoding.problem(node, where, "give one of them another name")
         if not config.pipelines:
-            if not any(p.path[:2] == ("service", "pipelines") for p in self._decoding.problems):
+            if not any(p.path[:2] in (("service",), ("service", "pipelines")) for p in self._decoding.problems):
                 place = _child(self._service, "pipelines")
                 self._decoding.problem(
                     place,
@@ -104,6 +107,25 @@ class References:
         for pipeline_id, pipeline in config.pipelines.items():
             self._pipeline(pipeline_id, pipeline)
         self._connectors(config.pipelines)
+
+    def _used_extensions(self, config: ServiceConfig) -> None:
+        """What running components name under `storage` or `authenticator` must run too."""
+        running = {(Kind.EXTENSION, id_) for id_ in config.extensions}
+        for pipeline in config.pipelines.values():
+            for kind, ids in zip(
+                (Kind.RECEIVER, Kind.PROCESSOR, Kind.EXPORTER),
+                (pipeline.receivers, pipeline.processors, pipeline.exporters),
+                strict=True,
+            ):
+                running |= {(kind, id_) for id_ in ids} | {(Kind.CONNECTOR, id_) for id_ in ids}
+        for item in self._components:
+            if (item.kind, item.id) not in running:
+                continue
+            for place, id_ in _extensions_named(item.config, item.node):
+                if id_ not in config.extensions:
+                    near = nearest(str(id_), [str(known) for known in config.extensions])
+                    problem = f'extension "{id_}" does not run'
+                    self._decoding.problem(place, problem, near or f"define it and add {id_} to service::extensions")
 
     def _listed(self, node: Node | None, name: str, ids: Iterable[ComponentId]) -> Iterable[tuple[Node, ComponentId]]:
         place = _child(node, name) if node is not None else Node(None, self._service.origin)
@@ -204,3 +226,22 @@ def _child(node: Node, name: str) -> Node:
     """The node under a key, or where it should be."""
     child = node.value.get(name) if isinstance(node.value, dict) else None
     return child if child is not None else Node(None, node.origin, (*node.path, name))
+
+
+def _extensions_named(value: Any, node: Node) -> Iterator[tuple[Node, ComponentId]]:
+    """Ids of extensions in a typed configuration, with their places."""
+    if isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            places = node.value if isinstance(node.value, list) else []
+            yield from _extensions_named(item, places[index] if index < len(places) else node)
+        return
+    cls: type = type(value)
+    if not is_class(cls):
+        return
+    for name, entry in keys(cls).items():
+        inner = getattr(value, entry.field.name)
+        if isinstance(inner, ComponentId):
+            if name in ("storage", "authenticator"):
+                yield _child(node, name), inner
+        else:
+            yield from _extensions_named(inner, _child(node, name))

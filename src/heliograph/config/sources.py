@@ -115,6 +115,9 @@ def _http(url: str) -> str:
     try:
         with urllib.request.urlopen(url, timeout=_HTTP_TIMEOUT) as answer:
             data: bytes = answer.read(MAX_BYTES + 1)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise SourceError(f"cannot be fetched: {error}", "check the address, or give a file") from None
     except (urllib.error.URLError, OSError, ValueError) as error:
         raise SourceError(f"cannot be fetched: {error}", "check the address, or give a file") from None
     return _text(data)

@@ -7,6 +7,7 @@ both lines. Anchors, aliases and merge keys (`<<`) work; nesting and the number 
 of aliases cannot fill the memory.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -67,10 +68,10 @@ def scalar(text: str) -> tuple[bool | int | float | str | None, str | None]:
         return _rfc3339(*timestamp.groups(default="")), text
     digits = text.replace("_", "")
     if _INTEGER.match(digits):
-        value = _integer(digits)
-        return value if -(2**63) <= value < 2**64 else float(value), None
-    if _FLOAT.match(digits):
-        return float(digits), None
+        number = _integer(digits)
+        return number if -(2**63) <= number < 2**64 else float(number), None
+    if _FLOAT.match(digits) and math.isfinite(value := float(digits)):
+        return value, None
     return text, None
 
 
