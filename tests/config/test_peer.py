@@ -73,7 +73,8 @@ def test_merge_and_set_give_what_upstream_gives(lab: Path, tmp_path: Path) -> No
     first, second = tmp_path / "1.yaml", tmp_path / "2.yaml"
     first.write_text(
         "receivers: {nop: , nop/2: }\nexporters: {nop: , debug: {sampling_initial: 7, sampling_thereafter: 8}}\n"
-        "processors: {attributes: {actions: [{key: a, action: delete}, {key: b, action: delete}]}, batch: {timeout: 7s}}\n"
+        "processors:\n  attributes: {actions: [{key: a, action: delete}, {key: b, action: delete}]}\n"
+        "  batch: {timeout: 7s}\n"
         "service: {pipelines: {logs: {receivers: [nop, nop/2], exporters: [nop]}}}\n"
     )
     second.write_text(

@@ -259,11 +259,9 @@ class Decoding:
     def _decodable(self, target: Any, node: Node) -> Any:
         before = len(self.problems)
         value = target.decode(node, self)
-        if value is None:
-            if len(self.problems) == before:
-                self.problem(node, f"{described(node)} is not possible here")
-            return _FAILED
-        return value
+        if value is None and len(self.problems) == before:
+            self.problem(node, f"{described(node)} is not possible here")
+        return value if len(self.problems) == before else _FAILED
 
     def _list(self, container: Any, args: tuple[Any, ...], node: Node) -> Any:
         item = args[0] if args else Any

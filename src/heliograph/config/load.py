@@ -99,7 +99,7 @@ def _readable(service: Node) -> ServiceConfig:
     entries = service.value if isinstance(service.value, dict) else {}
     silent = Decoding()
     extensions = silent.decode(list[ComponentId], entries["extensions"]) if "extensions" in entries else None
-    pipelines = silent.decode(Pipelines, entries["pipelines"]) if "pipelines" in entries else None
+    pipelines = Pipelines.decode(entries["pipelines"], silent) if "pipelines" in entries else None
     return ServiceConfig(extensions=extensions or [], pipelines=pipelines or Pipelines())
 
 
