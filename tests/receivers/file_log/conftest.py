@@ -118,9 +118,7 @@ class Lab:
         self.folder = folder
         self.started: list[Running] = []
 
-    async def run(
-        self, *, sink: SinkConsumer | None = None, storage: Values | None = None, **config: Any
-    ) -> Running:
+    async def run(self, *, sink: SinkConsumer | None = None, storage: Values | None = None, **config: Any) -> Running:
         values: dict[str, Any] = {
             "include": [f"{self.folder}/*.log*"],
             "start_at": "beginning",

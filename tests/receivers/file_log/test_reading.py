@@ -30,7 +30,9 @@ async def test_lines_are_sent_trimmed_and_blank_lines_are_not(lab_of_files: Any,
     assert running.records[0].attributes == {"log.file.name": "a.log", "log.file.path": str(tmp_path / "a.log")}
 
 
-async def test_start_at_end_skips_what_is_there_but_not_files_that_come_later(lab_of_files: Any, tmp_path: Path) -> None:
+async def test_start_at_end_skips_what_is_there_but_not_files_that_come_later(
+    lab_of_files: Any, tmp_path: Path
+) -> None:
     old = tmp_path / "old.log"
     old.write_text("before\n")
     running = await lab_of_files.run(start_at="end")

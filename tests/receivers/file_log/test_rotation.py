@@ -56,7 +56,9 @@ async def run_writer(running: Any, writer: Writer) -> None:
     assert len(uids(running)) == writer.written
 
 
-async def test_rename_inside_the_pattern_under_load_loses_and_doubles_nothing(lab_of_files: Any, tmp_path: Path) -> None:
+async def test_rename_inside_the_pattern_under_load_loses_and_doubles_nothing(
+    lab_of_files: Any, tmp_path: Path
+) -> None:
     def rename(file: Any, path: Path) -> Any:
         for number in range(8, 0, -1):
             older = path.with_name(f"app.log.{number}")

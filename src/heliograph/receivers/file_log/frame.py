@@ -36,7 +36,7 @@ class Framer:
         self.simple = self.encoding == "utf-8" and self._start is None and self._end is None
 
     def split(self, data: bytes, final: bool, discarding: bool = False) -> tuple[list[tuple[int, bytes]], int, bool]:
-        """Records as (place in data, bytes), the bytes used, and whether the rest of a truncated record follows.
+        """Records as (place in data, bytes; b"" for blank ones), the bytes used, and whether the rest of a truncated record follows.
 
         discarding: what this call gave last as the third result.
         """
@@ -51,7 +51,7 @@ class Framer:
             records, more, again = self.split(data[used:], final)
             return [(used + place, record) for place, record in records], used + more, again
         if self._start is not None:
-            records, used = self._by_start(data, self._start, final)
+            records, used = self._by_start(data, self._start)
         elif self._end is not None:
             records, used = self._by_end(data, self._end)
         else:
@@ -63,11 +63,11 @@ class Framer:
             records.append((used, data[used : used + size]))
             cut = not final and self._truncate
             used += size
-        trimmed = [(place, text) for place, record in records if (text := self.trim(record))]
+        trimmed = [(place, self.trim(record)) for place, record in records]
         return self._bounded(trimmed, self.longest), used, cut
 
     def trim(self, record: bytes) -> bytes:
-        """Without white space at its ends, as configured; b"" when there is nothing else."""
+        """Without white space at its ends, as configured."""
         if self.encoding.startswith(("utf-16", "utf-32")):
             return record
         text = record
@@ -80,7 +80,7 @@ class Framer:
             text = text[:-1]
         if not self._leading:
             text = text.lstrip(_SPACE)
-        return text if text.strip(_SPACE) else b""
+        return text
 
     def trim_text(self, text: str) -> str:
         """The same for decoded text of wide encodings."""
@@ -88,14 +88,14 @@ class Framer:
             text = text.rstrip("\r\n\t ")
         if not self._leading:
             text = text.lstrip("\r\n\t ")
-        return text if text.strip("\r\n\t ") else ""
+        return text
 
     def _bounded(self, records: list[tuple[int, bytes]], longest: int) -> list[tuple[int, bytes]]:
         if not records or max(len(record) for _, record in records) <= longest:
             return records
         result: list[tuple[int, bytes]] = []
         for place, record in records:
-            if self._truncate:
+            if self._truncate or len(record) <= longest:
                 result.append((place, record[:longest]))
                 continue
             for start in range(0, len(record), longest):
@@ -119,7 +119,7 @@ class Framer:
             used = end + width
         return records, used
 
-    def _by_start(self, data: bytes, pattern: "re.Pattern[bytes]", final: bool) -> tuple[list[tuple[int, bytes]], int]:
+    def _by_start(self, data: bytes, pattern: "re.Pattern[bytes]") -> tuple[list[tuple[int, bytes]], int]:
         records: list[tuple[int, bytes]] = []
         first = pattern.search(data)
         if first is None:
@@ -131,9 +131,6 @@ class Framer:
             # the beginning of the next record must not touch this one's match: it may still grow
             following = pattern.search(data, max(first.end(), first.start() + 1))
             if following is None or first.end() == len(data):
-                if final and self._omit and used < len(data):
-                    records.append((used, data[first.end() :]))
-                    used = len(data)
                 return records, used
             start = first.end() if self._omit else first.start()
             records.append((used, data[start : following.start()]))

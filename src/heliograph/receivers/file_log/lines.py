@@ -102,12 +102,14 @@ def container_lines(
     out: list[bytes],
     slow: Slow,
     holding: bool,
+    zulu: bool,
+    offsets: bool,
 ) -> int:
     """Encode CRI lines (without their newlines) that start at `offset` of the file; records are appended to `out`.
 
     clean: all of it is valid UTF-8. Returns how many records were appended here;
     the other lines went to `slow(line, offset)`, in order, whose effects on `out` are its own. It says whether parts of
-    a record wait; while they do (`holding` at the start), every line goes to it.
+    a record wait; while they do (`holding` at the start), every line goes to it. zulu, offsets: which kinds of zones are taken here.
     """
     count = 0
     known_second = b"-"
@@ -131,14 +133,14 @@ def container_lines(
                 length = len(text)
             size = len(stamp)
             nanoseconds = -1
-            if 21 < size < 31 and stamp[size - 1] == 90 and stamp[19] == 46:
+            if zulu and 21 < size < 31 and stamp[size - 1] == 90 and stamp[19] == 46:
                 if not stamp.startswith(known_second):
                     known_second = stamp[:19]
                     base = seconds.nanoseconds(known_second, b"Z")
                 digits = stamp[20 : size - 1]
                 if base >= 0 and digits.isdigit():
                     nanoseconds = base + int(digits) * _SCALE[size - 21]
-            elif 26 < size < 36 and stamp[19] == 46 and stamp[size - 6] in b"+-":
+            elif offsets and 26 < size < 36 and stamp[19] == 46 and stamp[size - 6] in b"+-":
                 zoned = seconds.nanoseconds(stamp[:19], stamp[size - 6 :])
                 digits = stamp[20 : size - 6]
                 if zoned >= 0 and digits.isdigit():
@@ -198,8 +200,6 @@ def plain_lines(
                 text = text[: len(text) - 1]
             if not leading:
                 text = text.lstrip(b"\r\n\t ")
-            if not text.strip(b"\r\n\t "):
-                text = b""
         if text:
             if not clean:
                 text = sanitized(text)
@@ -228,21 +228,12 @@ def valid(data: bytes) -> bool:
 
 
 def sanitized(data: bytes) -> bytes:
-    """UTF-8 with each byte that is not replaced by U+FFFD."""
+    """UTF-8, with what is not replaced by U+FFFD."""
     if valid(data):
         return data
     return replaced(data, "utf-8").encode("utf-8")
 
 
 def replaced(data: bytes, encoding: str) -> str:
-    """Decode; each byte that cannot be decoded becomes U+FFFD, as upstream's decoders do."""
-    parts: list[str] = []
-    while True:
-        try:
-            parts.append(data.decode(encoding))
-            return "".join(parts)
-        except UnicodeDecodeError as error:
-            parts.append(data[: error.start].decode(encoding))
-            bad = max(error.end - error.start, 1)
-            parts.append("�" * bad)
-            data = data[error.start + bad :]
+    """Decode; what cannot be decoded becomes U+FFFD."""
+    return data.decode(encoding, "replace")

@@ -70,6 +70,7 @@ class Reader:
         fast = plain and self.framer.simple and config.max_log_size_behavior == "split"
         self._fast_plain = fast and not config.operators
         self._container = self._fast_container(config) if fast else None
+        self._format = str(getattr(self._container.config, "format", "")) if self._container else ""
         self.block = FAST_BLOCK if self._fast_plain or self._container else SLOW_BLOCK
         self._seconds = lines.Seconds()
         self._groups: dict[bytes, list[bytes]] = {}
@@ -158,7 +159,10 @@ class Reader:
             file.fix_identity(file.read(int(self._config.fingerprint_size), 0))
         self._file, self._observed = file, observed
         for place, record in records:
-            self._entry(file, file.position + place, record)
+            if record:
+                self._entry(file, file.position + place, record)
+            else:
+                file.number += 1
         return used
 
     def _plain(self, file: LogFile, block: bytes, view: _View, observed: int) -> int:
@@ -196,6 +200,8 @@ class Reader:
             out,
             self._slow,
             self._holding(),
+            self._format != "crio",
+            self._format != "containerd",
         )
         self._items += count
         file.number += count

@@ -98,7 +98,10 @@ class Field:
         keys = self.keys
         if self.root == "body":
             if not keys:
-                entry.body = value
+                if isinstance(value, dict) and isinstance(entry.body, dict):
+                    entry.body.update(value)
+                else:
+                    entry.body = value
                 return
             if not isinstance(entry.body, dict):
                 entry.body = {}
