@@ -1,0 +1,102 @@
+"""The processes of `up`: started back to front, restarted when they die, stopped front to back so that each drains into
+the next."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from heliograph.app.up.plan import Role
+from heliograph.component.errors import StartError
+
+START_SECONDS = 30.0
+STOP_SECONDS = 30.0
+_RESTART_SECONDS = 1.0
+
+
+class Processes:
+    """Runs roles. say: called with a line for the person who watches."""
+
+    def __init__(self, roles: Sequence[Role], logs: Path, say: Callable[[str], None]) -> None:
+        self._roles = roles
+        self._logs = logs
+        self._say = say
+        self._running: dict[str, asyncio.subprocess.Process] = {}
+        self._watchers: list[asyncio.Task[None]] = []
+        self.restarts = 0
+
+    def log(self, name: str) -> Path:
+        """The log file of a role."""
+        return self._logs / f"{name}.log"
+
+    def pid(self, name: str) -> int:
+        """The process id of a role."""
+        return self._running[name].pid
+
+    async def start(self) -> None:
+        """Start all roles and wait until each answers. Raises StartError with the end of the log of the one that
+        does not."""
+        self._logs.mkdir(parents=True, exist_ok=True)
+        for role in self._roles:
+            await self._start(role)
+            await self._ready(role)
+        self._watchers = [asyncio.create_task(self._watch(role)) for role in self._roles]
+
+    async def stop(self, *, but: str = "") -> None:
+        """Stop all roles, the last started first, waiting for each to drain; not the one called `but`."""
+        for watcher in self._watchers:
+            watcher.cancel()
+        for role in reversed(self._roles):
+            process = self._running.get(role.name)
+            if role.name == but or process is None or process.returncode is not None:
+                continue
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+            try:
+                async with asyncio.timeout(STOP_SECONDS):
+                    await process.wait()
+            except TimeoutError:
+                self._say(f"{role.name} did not stop within {STOP_SECONDS:g} s and was killed")
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+
+    async def _start(self, role: Role) -> None:
+        with self.log(role.name).open("ab") as log:
+            self._running[role.name] = await asyncio.create_subprocess_exec(
+                *role.command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **role.environment},
+                start_new_session=True,  # Ctrl-C reaches `up` alone, which stops them in order
+            )
+
+    async def _ready(self, role: Role) -> None:
+        process = self._running[role.name]
+        end = asyncio.get_running_loop().time() + START_SECONDS
+        while role.ready and not await asyncio.to_thread(_answers, role.ready):
+            if process.returncode is not None or asyncio.get_running_loop().time() > end:
+                lines = self.log(role.name).read_text(errors="replace").splitlines()
+                end_of_log = "\n".join(lines[-15:])
+                raise StartError(f"{role.name} did not start; the end of {self.log(role.name)}:\n{end_of_log}")
+            await asyncio.sleep(0.1)
+
+    async def _watch(self, role: Role) -> None:
+        while True:
+            code = await self._running[role.name].wait()
+            self._say(f"{role.name} ended with {code} and is started again; its log: {self.log(role.name)}")
+            self.restarts += 1
+            await asyncio.sleep(_RESTART_SECONDS)
+            await self._start(role)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return bool(response.status == 200)
+    except (OSError, ValueError):
+        return False
