@@ -22,6 +22,17 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 HOT: tuple[str, ...] = (
+    "src/heliograph/exporters/elasticsearch/attribute.py",
+    "src/heliograph/exporters/elasticsearch/documents.py",
+    "src/heliograph/exporters/elasticsearch/histogram.py",
+    "src/heliograph/exporters/elasticsearch/json_text.py",
+    "src/heliograph/exporters/elasticsearch/logs.py",
+    "src/heliograph/exporters/elasticsearch/metrics.py",
+    "src/heliograph/exporters/elasticsearch/origin.py",
+    "src/heliograph/exporters/elasticsearch/record.py",
+    "src/heliograph/exporters/elasticsearch/route.py",
+    "src/heliograph/exporters/elasticsearch/spans.py",
+    "src/heliograph/exporters/elasticsearch/value.py",
     "src/heliograph/otlp/wire.py",
     "src/heliograph/otlp/schema.py",
     "src/heliograph/otlp/walk.py",

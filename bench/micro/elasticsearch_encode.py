@@ -44,8 +44,8 @@ from heliograph.testing.host import TestHost
 from heliograph.testing.settings import settings
 
 ROOT = Path(__file__).resolve().parents[2]
-RECORDS = 512
-REQUESTS = 40
+RECORDS = 2048
+REQUESTS = 12
 START = 1_700_000_000_000_000_000
 
 
@@ -119,7 +119,7 @@ def log_records(source: random.Random) -> bytes:
 
 
 def points(source: random.Random) -> bytes:
-    """Host metrics: 32 metrics of 16 points."""
+    """Host metrics: 32 metrics of 64 points."""
     time_ns = START + source.randrange(10**12)
     found = []
     for number in range(32):
@@ -130,7 +130,7 @@ def points(source: random.Random) -> bytes:
                 as_double=source.random() * 1000,
                 attributes=[pair("cpu", f"cpu{cpu // 8}"), pair("state", f"s{cpu % 8}")],
             )
-            for cpu in range(16)
+            for cpu in range(RECORDS // 32)
         ]
         total = metrics.Sum(data_points=data, aggregation_temporality=2, is_monotonic=True)  # type: ignore[arg-type]
         found.append(metrics.Metric(name=f"system.metric.{number}", unit="s", sum=total))

@@ -52,13 +52,14 @@ class BulkRequest:
 
 
 class BulkServer:
-    """Use as an async context manager."""
+    """Use as an async context manager. largest: bytes of the largest body taken; greater ones get a 413."""
 
     def __init__(self) -> None:
         self.requests: list[BulkRequest] = []
         self.answers: deque[Answer] = deque()
         self.stored: list[tuple[dict[str, Any], dict[str, Any]]] = []
         self.always: Answer = Answer()
+        self.largest: int | None = None
         self._ids: set[tuple[str, str]] = set()
         self._runner: web.AppRunner | None = None
         self._arrived = asyncio.Condition()
@@ -114,6 +115,8 @@ class BulkServer:
             raw = zlib.decompress(raw, 31)
         recorded = BulkRequest(request.path, dict(request.query), dict(request.headers), raw)
         answer = self.answers.popleft() if self.answers else self.always
+        if self.largest is not None and (request.content_length or 0) > self.largest:
+            answer = Answer(status=413)
         body = answer.body
         if answer.status == 200 and body is None:
             body = orjson.dumps(

@@ -42,7 +42,8 @@ _MOST_ROUTES: int = 4096
 
 class Route:
     """Where a document goes. action: the whole action line of a document without id or templates. index: the member
-    `"_index":...`. data_stream: `,"data_stream":{...}` of the document, or nothing. after_id: what follows the id in an action line."""
+    `"_index":...`. after_id: what follows the id in an action line. data_stream: `,"data_stream":{...}` of the
+    document, or nothing."""
 
     def __init__(self, index: bytes, data_stream: bytes) -> None:
         self.index: bytes = b'"_index":' + json_string(index)
