@@ -92,6 +92,10 @@ def test_all_mistakes_come_in_one_run_with_their_lines(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ("exporters: {nosuch: }", 'exporters::nosuch: unknown exporter type "nosuch"; known exporters: '),
+        (
+            "processors: {transform: }",
+            'unknown processor type "transform": it exists upstream and is not available here',
+        ),
         ("exporters: {filelog: }", "filelog belongs under receivers: (known exporters: "),
         ("exporters: {debug/: }", 'exporters::debug/: "debug/" is no id: the part after / should not be empty'),
         ("exporters: {debug: {verbosty: basic}}", 'exporters::debug::verbosty: unknown key; did you mean "verbosity"?'),

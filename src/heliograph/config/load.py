@@ -17,6 +17,7 @@ from heliograph.config.model import Configured, Loaded
 from heliograph.config.problem import InvalidConfig, Problem, described, nearest
 from heliograph.config.service import Pipelines, References, ServiceConfig
 from heliograph.config.sources import setting, source
+from heliograph.config.upstream import UPSTREAM
 
 SECTIONS = (*(kind.section for kind in Kind), "service")
 
@@ -148,4 +149,8 @@ class _Section:
         if others:
             fix = f"{id_.type} belongs under {' or '.join(kind.section for kind in others)}:"
         listed = f"known {self.kind.section}: {', '.join(known)}"
+        if id_.type in UPSTREAM[self.kind]:
+            problem = f'unknown {self.kind} type "{id_.type}": it exists upstream and is not available here'
+            self.decoding.problem(node, problem, f"remove it, or send the data through another Collector ({listed})")
+            return
         self.decoding.problem(node, f'unknown {self.kind} type "{id_.type}"', f"{fix} ({listed})" if fix else listed)
