@@ -14,8 +14,8 @@ _NAMES = {
     """,
     Kind.PROCESSOR: """
         attributes batch cumulativetodelta elasticapm elasticinframetrics elastictrace filter geoip
-        groupbyattrs k8s_attributes k8sattributes memory_limiter metricstransform probabilistic_sampler redaction resource
-        resource_detection span transform
+        groupbyattrs k8s_attributes k8sattributes memory_limiter metricstransform probabilistic_sampler redaction
+        resource resource_detection span transform
     """,
     Kind.EXPORTER: """
         awss3 debug elasticsearch file kafka loadbalancing nop otlp_grpc otlp_http prometheus
