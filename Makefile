@@ -3,29 +3,31 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+COMPILED := build/.compiled
 ARGS ?=
-COMPILED_FROM := $(shell sed -n 's/^    "\(src.*\.py\)",$$/\1/p' setup.py)
+HOT := $(shell sed -n 's/^    "\(src.*\.py\)",$$/\1/p' setup.py)
 
-.PHONY: up test check fast format bench docs compiled pure clean
+.PHONY: up test lint check format bench docs pure clean
 
-up: $(READY) ## all set-up, then the whole architecture on this machine: make up ARGS="--demo --for 60s"
+up: $(COMPILED) ## all set-up, then the whole architecture on this machine: make up ARGS="--demo --for 60s"
 	@$(BIN)/heliograph up $(ARGS)
 
-test: $(READY) ## all set-up, then every test
+test: $(COMPILED) ## all set-up, then every test
 	$(BIN)/python -m pytest $(ARGS)
 
-check: $(READY) ## format, lint, types, import rule, tests
+lint: $(READY) ## format, lint, types, import rule
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest $(ARGS)
+
+check: lint test ## everything
 
 format: $(READY) ## rewrite the code in its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY) ## CPU and memory beside the upstream Collector, where it is present
+bench: $(COMPILED) ## CPU and memory beside the upstream Collector, where it is present
 	$(BIN)/python -m bench $(ARGS)
 
 docs: $(READY) ## regenerate docs/components from the configuration classes
@@ -38,9 +40,15 @@ pure: ## remove compiled modules, so that edited sources are what runs
 clean: pure ## remove everything that was made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info src/*.egg-info
 
-# The package is installed in place; its hot modules are compiled where there is a C compiler, and again when they change.
-$(READY): pyproject.toml setup.py $(COMPILED_FROM)
+# The package is installed in place, so that an edited source is what runs.
+$(READY): pyproject.toml
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
+
+# The hot modules are compiled beside their sources where there is a C compiler, and again when one of them changes;
+# `make pure` removes them. HELIOGRAPH_PURE=1 leaves it out.
+$(COMPILED): $(READY) setup.py $(HOT)
+	$(BIN)/python setup.py --quiet build_ext --inplace
+	@mkdir -p $(@D) && touch $@
