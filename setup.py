@@ -1,7 +1,7 @@
 """Compiles the hot modules with mypyc where that is possible; everything else is in pyproject.toml.
 
-`pip install .` compiles HOT when a C compiler and Python's headers are at hand, and installs plain Python otherwise; the
-program does the same either way, only slower. `heliograph.otlp.compiled()` tells which it is.
+`pip install .` compiles HOT when a C compiler and Python's headers are at hand, and installs plain Python otherwise: the
+same program, only slower. `heliograph.otlp.compiled()` tells which it is.
 
     HELIOGRAPH_PURE=1 pip install .     plain Python whatever is at hand
     HELIOGRAPH_PURE=0 pip install .     compiled, or the installation fails
@@ -15,11 +15,13 @@ to have no effect. To try compiled modules in a work tree, and to remove them ag
 
 import os
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
 from setuptools import Extension, setup
-from setuptools.command.build_ext import build_ext
+from setuptools._distutils.ccompiler import new_compiler
+from setuptools._distutils.sysconfig import customize_compiler
 
 HOT: tuple[str, ...] = (
     "src/heliograph/exporters/elasticsearch/attribute.py",
@@ -58,7 +60,7 @@ def _extensions() -> list[Extension]:
         # No configuration file: in an isolated build the third-party packages are not there to be looked into.
         options = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent"]
         return list(mypycify([*options, *HOT], opt_level="3", group_name="heliograph"))
-    except (Exception, SystemExit) as error:  # noqa: BLE001: whatever it is, plain Python works
+    except (Exception, SystemExit) as error:  # noqa: BLE001
         if pure == "0":
             raise
         print(f"heliograph: not compiling, installing plain Python: {error}", file=sys.stderr)
@@ -70,21 +72,9 @@ def _probe() -> None:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "probe.c")
         source.write_text("#include <Python.h>\nPyObject *heliograph_probe(void) { return Py_None; }\n")
-        command = build_ext(setup_distribution())
-        command.finalize_options()
-        command.extensions = []
-        from setuptools._distutils.ccompiler import new_compiler
-        from setuptools._distutils.sysconfig import customize_compiler
-
         compiler = new_compiler()
         customize_compiler(compiler)
-        compiler.compile([str(source)], output_dir=folder, include_dirs=command.include_dirs)
-
-
-def setup_distribution():  # type: ignore[no-untyped-def]
-    from setuptools.dist import Distribution
-
-    return Distribution()
+        compiler.compile([str(source)], output_dir=folder, include_dirs=[sysconfig.get_path("include")])
 
 
 setup(ext_modules=_extensions())
