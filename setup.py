@@ -1,6 +1,6 @@
 """Compiles the hot modules with mypyc where that is possible; everything else is in pyproject.toml.
 
-`pip install .` compiles HOT when a C compiler and Python's headers are at hand, and installs plain Python otherwise: the
+`pip install .` compiles HOT when a C compiler and Python's headers are at hand, else it installs plain Python: the
 same program, only slower. `heliograph.otlp.compiled()` tells which it is.
 
     HELIOGRAPH_PURE=1 pip install .     plain Python whatever is at hand
@@ -60,7 +60,7 @@ def _extensions() -> list[Extension]:
         # No configuration file: in an isolated build the third-party packages are not there to be looked into.
         options = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent"]
         return list(mypycify([*options, *HOT], opt_level="3", group_name="heliograph"))
-    except (Exception, SystemExit) as error:  # noqa: BLE001
+    except (Exception, SystemExit) as error:
         if pure == "0":
             raise
         print(f"heliograph: not compiling, installing plain Python: {error}", file=sys.stderr)
