@@ -37,6 +37,7 @@ class Sender(Protocol):
 
     async def send(self, batch: Batch) -> SendResult:
         """Send one batch. It may be called several times at once, and is cancelled when the time limit is over.
+        Every attempt of a batch gets the same object, so a sender may keep what is left of it between attempts.
         Every attempt for the same data gets the same Batch object.
 
         Raises Retryable (or Overloaded) when it may work later, `after` holding what the other side asked for,

@@ -1,7 +1,9 @@
 """Documents from bytes: golden ones that one can read, and what holds for all input."""
 
+import asyncio
 import json
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,13 @@ from google.protobuf.json_format import ParseDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from heliograph.component.batch import Batch
+from heliograph.component.ids import Signal
+from heliograph.config.decode import from_plain
+from heliograph.exporters.elasticsearch.config import ElasticsearchConfig
 from heliograph.exporters.elasticsearch.discover import addresses
 from heliograph.exporters.elasticsearch.documents import Documents
+from heliograph.exporters.elasticsearch.encoding import BatchEncoder
 from heliograph.exporters.elasticsearch.histogram import lower_bound
 from heliograph.exporters.elasticsearch.json_text import float_text, json_string, plain_float
 from heliograph.exporters.elasticsearch.logs import LogEncoder
@@ -36,7 +43,7 @@ def encode(signal: str, parts: list[bytes], encoder: Any = None) -> Documents:
             for section in encoder.sections(part):
                 for number in range(len(section.starts)):
                     encoder.read(section, number, groups, documents)
-        encoder.finish(groups, documents)
+        encoder.finish(groups.all(), documents)
         return documents
     options = Options(logs_dynamic_id=True, traces_dynamic_id=True)
     encoder = encoder or (LogEncoder(options) if signal == "logs" else SpanEncoder(options))
@@ -144,6 +151,25 @@ def test_values_nested_without_end_are_refused() -> None:
     scope = b"\x12" + length(record) + record
     with pytest.raises(MalformedPayload, match="nested"):
         encode("logs", [scope])
+
+
+@pytest.mark.parametrize("signal", ["logs", "traces", "metrics"])
+async def test_a_big_batch_lets_others_run(signal: str) -> None:
+    """No stretch of encoding takes the event loop for more than 50 ms of CPU."""
+    parts = Telemetry(1).parts(signal, resources=2, records=600)
+    encoder = BatchEncoder(from_plain(ElasticsearchConfig, {"endpoint": "http://localhost:9200"}), Signal(signal))
+    batch = Batch(Signal(signal), parts, sum(items(signal, part) for part in parts))
+    encoding = asyncio.ensure_future(encoder.encode(batch, 0))
+    longest = 0.0
+    turns = 0
+    while not encoding.done():
+        before = time.thread_time()
+        await asyncio.sleep(0)
+        longest = max(longest, time.thread_time() - before)
+        turns += 1
+    assert len((await encoding).lines) > 500
+    assert turns > 3
+    assert longest < 0.05
 
 
 def length(data: bytes) -> bytes:

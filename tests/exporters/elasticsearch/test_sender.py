@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
+from aiohttp import web
 from opentelemetry.proto.common.v1 import common_pb2 as common
 from opentelemetry.proto.logs.v1 import logs_pb2 as logs
 
@@ -331,3 +332,43 @@ async def test_an_auth_extension_adds_its_credentials(start: Start, server: Bulk
     exporter = await start("logs", auth={"authenticator": "mine"}, api_key="a2V5", extensions={"mine": Credentials()})
     await exporter.send(some_logs("a"), metadata={"x-tenant": ("t1",)})
     assert server.requests[-1].headers["Authorization"] == "Bearer t1"
+
+
+async def test_discovered_nodes_are_used(start: Start, server: BulkServer) -> None:
+    """The configured address is only asked for nodes; those it names get the documents."""
+
+    async def nodes(request: web.Request) -> web.Response:
+        address = server.url.removeprefix("http://")
+        return web.json_response({"nodes": {"a": {"roles": ["data"], "http": {"publish_address": address}}}})
+
+    application = web.Application()
+    application.router.add_get("/_nodes/http", nodes)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        seed = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        exporter = await start("logs", endpoint=seed, discover={"on_start": True}, retry=FAST)
+        await exporter.send(some_logs("a"))
+        assert bodies(server.stored) == ["a"]
+        assert exporter.host.crashes == []
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_proxy_is_used_where_it_is_configured(start: Start, server: BulkServer) -> None:
+    """proxy_url: the request for any host goes there."""
+    exporter = await start("logs", endpoint="http://elasticsearch.invalid:9200", proxy_url=server.url)
+    await exporter.send(some_logs("a"))
+    assert bodies(server.stored) == ["a"]
+
+
+async def test_requests_that_ask_for_other_modes_are_written_and_told_once(
+    start: Start, server: BulkServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Upstream loses the batch for an unknown mode; here it is written in mode otel, with one warning."""
+    exporter = await start("logs")
+    for name in "abc":
+        await exporter.send(some_logs(name), metadata={"x-elastic-mapping-mode": ("ecs",)})
+    assert bodies(server.stored) == ["a", "b", "c"]
+    assert sum("mapping mode 'ecs'" in record.getMessage() for record in caplog.records) == 1

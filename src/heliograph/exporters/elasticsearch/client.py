@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from isal import igzip
@@ -102,7 +103,6 @@ class Client:
         self._session = aiohttp.ClientSession(
             connector=connector,
             timeout=aiohttp.ClientTimeout(total=config.timeout or None),
-            trust_env=not config.proxy_url,
             cookie_jar=None if config.cookies is not None else aiohttp.DummyCookieJar(),
             auto_decompress=True,
             max_line_size=65536,
@@ -195,7 +195,7 @@ class Client:
                 f"{node.base}{path}",
                 data=body,
                 headers=await self._headers(node, headers, context),
-                proxy=self._config.proxy_url or None,
+                proxy=self._config.proxy_url or _proxy(node.base),
                 allow_redirects=False,
                 ssl=self._ssl,
                 server_hostname=self._config.tls.server_name_override or None,
@@ -255,6 +255,14 @@ def _after(headers: Mapping[str, str]) -> float | None:
     """Retry-After in seconds; its form as a date is not used by Elasticsearch and its proxies."""
     text = headers.get("Retry-After", "")
     return float(text) if text.isascii() and text.isdigit() and len(text) < 7 else None
+
+
+def _proxy(base: str) -> str | None:
+    """The proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY name for an address, or None."""
+    split = urlsplit(base)
+    if proxy_bypass(split.netloc):
+        return None
+    return getproxies().get(split.scheme)
 
 
 def _node(url: str, config: ElasticsearchConfig) -> _Node:

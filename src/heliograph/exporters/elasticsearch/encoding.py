@@ -1,7 +1,8 @@
-"""A batch into documents without holding up the event loop: a few hundred records, then others may run."""
+"""A batch into documents without holding up the event loop: some milliseconds of work, then others may run."""
 
 import asyncio
 from datetime import datetime
+from time import perf_counter
 
 from heliograph.component.batch import Batch
 from heliograph.component.ids import Signal
@@ -12,7 +13,29 @@ from heliograph.exporters.elasticsearch.metrics import Groups, MetricEncoder
 from heliograph.exporters.elasticsearch.record import Options, RecordEncoder
 from heliograph.exporters.elasticsearch.spans import SpanEncoder
 
-RECORDS_AT_ONCE = 400
+RECORDS_AT_ONCE = 50
+"""Records between two looks at the clock."""
+SECONDS_AT_ONCE = 0.01
+
+
+class _Pace:
+    """Says when it is time to let others run."""
+
+    __slots__ = ("_done", "_until")
+
+    def __init__(self) -> None:
+        self._done = 0
+        self._until = perf_counter() + SECONDS_AT_ONCE
+
+    async def after(self, records: int) -> None:
+        """Note work that was done, and let others run when it was enough."""
+        self._done += records
+        if self._done < RECORDS_AT_ONCE:
+            return
+        self._done = 0
+        if perf_counter() >= self._until:
+            await asyncio.sleep(0)
+            self._until = perf_counter() + SECONDS_AT_ONCE
 
 
 class BatchEncoder:
@@ -46,7 +69,7 @@ class BatchEncoder:
 
 async def _records(encoder: RecordEncoder, batch: Batch) -> Documents:
     documents = Documents()
-    done = 0
+    pace = _Pace()
     for part in batch.parts:
         for section in encoder.sections(part):
             _check_mode(section.origin.mapping_mode, documents)
@@ -54,26 +77,23 @@ async def _records(encoder: RecordEncoder, batch: Batch) -> Documents:
             for first in range(0, count, RECORDS_AT_ONCE):
                 last = min(first + RECORDS_AT_ONCE, count)
                 encoder.encode(section, first, last, documents)
-                done += last - first
-                if done >= RECORDS_AT_ONCE:
-                    done = 0
-                    await asyncio.sleep(0)
+                await pace.after(last - first)
     return documents
 
 
 async def _metrics(encoder: MetricEncoder, batch: Batch) -> Documents:
     documents = Documents()
     groups = Groups()
-    done = 0
+    pace = _Pace()
     for part in batch.parts:
         for section in encoder.sections(part):
             _check_mode(section.origin.mapping_mode, documents)
             for number in range(len(section.starts)):
-                done += 1 + encoder.read(section, number, groups, documents)
-                if done >= RECORDS_AT_ONCE:
-                    done = 0
-                    await asyncio.sleep(0)
-    encoder.finish(groups, documents)
+                await pace.after(1 + encoder.read(section, number, groups, documents))
+    complete = groups.all()
+    for first in range(0, len(complete), RECORDS_AT_ONCE):
+        encoder.finish(complete[first : first + RECORDS_AT_ONCE], documents)
+        await pace.after(RECORDS_AT_ONCE)
     return documents
 
 

@@ -116,6 +116,10 @@ class Groups:
     def __init__(self) -> None:
         self.groups: dict[tuple[bytes, bytes, bytes, bytes, int, int], Group] = {}
 
+    def all(self) -> list[Group]:
+        """In the order of their first points."""
+        return list(self.groups.values())
+
 
 class MetricEncoder:
     """Encodes metrics. One for each exporter; what it remembers is bounded."""
@@ -156,9 +160,9 @@ class MetricEncoder:
         except (IndexError, StructError) as error:
             raise MalformedPayload("the message is cut off") from error
 
-    def finish(self, groups: Groups, documents: Documents) -> None:
-        """Make documents of all groups."""
-        for group in groups.groups.values():
+    def finish(self, groups: list[Group], documents: Documents) -> None:
+        """Make documents of groups."""
+        for group in groups:
             names: bytes = b"".join(sorted(group.names))
             hash: bytes | None = self.hashes.get(names)
             if hash is None:
