@@ -31,6 +31,7 @@ HOT: tuple[str, ...] = (
     "src/heliograph/exporters/elasticsearch/logs.py",
     "src/heliograph/exporters/elasticsearch/metrics.py",
     "src/heliograph/exporters/elasticsearch/origin.py",
+    "src/heliograph/exporters/elasticsearch/points.py",
     "src/heliograph/exporters/elasticsearch/record.py",
     "src/heliograph/exporters/elasticsearch/route.py",
     "src/heliograph/exporters/elasticsearch/spans.py",

@@ -42,7 +42,8 @@ def encode(signal: str, parts: list[bytes], encoder: Any = None) -> Documents:
         for part in parts:
             for section in encoder.sections(part):
                 for number in range(len(section.starts)):
-                    encoder.read(section, number, groups, documents)
+                    metric = encoder.metric(section, number, documents)
+                    encoder.group(metric, 0, len(metric.points), section.origin, groups, documents)
         encoder.finish(groups.all(), documents)
         return documents
     options = Options(logs_dynamic_id=True, traces_dynamic_id=True)

@@ -89,7 +89,13 @@ async def _metrics(encoder: MetricEncoder, batch: Batch) -> Documents:
         for section in encoder.sections(part):
             _check_mode(section.origin.mapping_mode, documents)
             for number in range(len(section.starts)):
-                await pace.after(1 + encoder.read(section, number, groups, documents))
+                metric = encoder.metric(section, number, documents)
+                count = len(metric.points)
+                for first in range(0, count, RECORDS_AT_ONCE):
+                    last = min(first + RECORDS_AT_ONCE, count)
+                    encoder.group(metric, first, last, section.origin, groups, documents)
+                    await pace.after(last - first)
+                await pace.after(1)
     complete = groups.all()
     for first in range(0, len(complete), RECORDS_AT_ONCE):
         encoder.finish(complete[first : first + RECORDS_AT_ONCE], documents)
