@@ -264,7 +264,7 @@ def test_retention_deletes_the_oldest(tmp_path: Path) -> None:
     assert documents.expire(older_than_ns=100, max_bytes=2**40) == 100
     documents.expire(older_than_ns=0, max_bytes=2_000_000, chunk=50)
     (stream,) = documents.streams()
-    kept = [row.time for row in documents.read(["logs-a-b"], (0, 10**9), None)]
+    kept = [row.time for row in documents.read(["logs-a-b"], (0, 10**9), ())]
     assert kept == sorted(kept, reverse=True)
     assert kept[0] == 999
     assert 200 < len(kept) < 500
@@ -297,6 +297,6 @@ def test_an_answered_write_survives_kill(tmp_path: Path) -> None:
         process.kill()
     assert confirmed >= 500
     documents = Documents(path)
-    found = {row.time for row in documents.read(["logs-a-b"], (0, 10**9), None)}
+    found = {row.time for row in documents.read(["logs-a-b"], (0, 10**9), ())}
     assert set(range(confirmed)) <= found
     documents.close()

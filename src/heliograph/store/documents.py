@@ -137,9 +137,10 @@ class Documents:
             self._connection.execute("COMMIT")
 
     def read(
-        self, names: Iterable[str], times: tuple[int, int], needle: bytes | None, *, newest_first: bool = True
+        self, names: Iterable[str], times: tuple[int, int], needles: Sequence[str], *, newest_first: bool = True
     ) -> Iterator[Row]:
-        """Documents of these streams within the inclusive time range, by time, that hold the bytes `needle`."""
+        """Documents of these streams within the inclusive time range, by time, whose source in lower case holds all
+        `needles`."""
         ids = {self._streams[name]: name for name in names if name in self._streams}
         if not ids:
             return
@@ -147,12 +148,12 @@ class Documents:
         sql = (
             "SELECT seq, stream, time, id, source FROM documents"
             f" WHERE time BETWEEN ? AND ? AND stream IN ({','.join('?' * len(ids))})"
-            + (" AND instr(source, ?)" if needle else "")
+            + " AND instr(lower(CAST(source AS TEXT)), ?)" * len(needles)
             + f" ORDER BY time {order}, seq {order}"
         )
         connection = self._connect()
         try:
-            for row in connection.execute(sql, (*times, *ids, *([needle] if needle else []))):
+            for row in connection.execute(sql, (*times, *ids, *needles)):
                 yield Row(row[0], ids[row[1]], row[2], row[3], row[4])
         finally:
             connection.close()

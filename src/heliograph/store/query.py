@@ -1,7 +1,7 @@
 """Elasticsearch's query DSL -> a test of a document.
 
 `compile_query` turns the JSON of a query into a `Query`: a predicate, the time range that every match must lie in,
-and a byte string that every match must hold, so that most documents are passed over without being parsed.
+and words that every match must hold somewhere, so that most documents are passed over without being parsed.
 An unknown query or key is a parsing_exception, as in Elasticsearch.
 """
 
@@ -18,18 +18,22 @@ from heliograph.store.lucene import parse_query_string
 from heliograph.store.times import query_time, to_ns
 
 Predicate = Callable[[Document], bool]
+MAX_NEEDLES = 3
 TIME_FIELDS = frozenset({"@timestamp", "observed_timestamp", "start_timestamp"})
 _WORD = re.compile(r"\w+(?:[.']\w+)*")
+_PLAIN = re.compile(r"[A-Za-z0-9 ._:@-]{2,}\Z")
+_NUMBER = re.compile(r"[-+.0-9]")
 FOREVER = (-(2**63), 2**63 - 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A compiled query. times: inclusive bounds in ns. needle: bytes of the source, None when there is no such."""
+    """A compiled query. times: inclusive bounds in ns. needles: pieces of text in lower case that the source of every
+    match holds, whatever the case there."""
 
     test: Predicate | None
     times: tuple[int, int] = FOREVER
-    needle: bytes | None = None
+    needles: tuple[str, ...] = ()
 
 
 MATCH_ALL = Query(None)
@@ -66,10 +70,11 @@ def _option(value: Any, name: str) -> Any:
     return value.get(name) if isinstance(value, dict) else value
 
 
-def _needle(value: object) -> bytes | None:
-    if isinstance(value, str) and value.isascii() and value.isalnum():
-        return value.encode()
-    return None
+def _needles(*values: object) -> tuple[str, ...]:
+    """Values that stand in JSON as they are; not numbers, which have several spellings."""
+    return tuple(
+        value.lower() for value in values if isinstance(value, str) and _PLAIN.match(value) and not _NUMBER.match(value)
+    )
 
 
 def same(found: object, wanted: object) -> bool:
@@ -98,8 +103,12 @@ def term(name: str, wanted: Any, now_ns: int) -> Query:
     if name in TIME_FIELDS:
         return _between(name, *(2 * (query_time(wanted, now_ns),)))
     if is_text(name):
-        return Query(lambda document: any(wanted in words(value) for value in values(document, name)))
-    return Query(lambda document: any(same(value, wanted) for value in values(document, name)), needle=_needle(wanted))
+        return Query(
+            lambda document: any(wanted in words(value) for value in values(document, name)), needles=_needles(wanted)
+        )
+    return Query(
+        lambda document: any(same(value, wanted) for value in values(document, name)), needles=_needles(wanted)
+    )
 
 
 def _terms(body: Any, now_ns: int) -> Query:
@@ -120,8 +129,14 @@ def match(name: str, wanted: Any, now_ns: int, operator: str = "or") -> Query:
         return term(name, wanted, now_ns)
     wanted_words = set(words(wanted))
     if isinstance(operator, str) and operator.lower() == "and":
-        return Query(lambda document: any(wanted_words <= set(words(value)) for value in values(document, name)))
-    return Query(lambda document: any(wanted_words & set(words(value)) for value in values(document, name)))
+        return Query(
+            lambda document: any(wanted_words <= set(words(value)) for value in values(document, name)),
+            needles=_needles(*wanted_words),
+        )
+    return Query(
+        lambda document: any(wanted_words & set(words(value)) for value in values(document, name)),
+        needles=_needles(*wanted_words) if len(wanted_words) == 1 else (),
+    )
 
 
 def _match_phrase(body: Any, now_ns: int) -> Query:
@@ -134,7 +149,10 @@ def phrase(name: str, text: str, now_ns: int) -> Query:
     if not is_text(name):
         return term(name, text, now_ns)
     wanted = f" {' '.join(words(text))} "
-    return Query(lambda document: any(wanted in f" {' '.join(words(value))} " for value in values(document, name)))
+    return Query(
+        lambda document: any(wanted in f" {' '.join(words(value))} " for value in values(document, name)),
+        needles=_needles(*wanted.split()),
+    )
 
 
 def _range(body: Any, now_ns: int) -> Query:
@@ -269,11 +287,11 @@ def all_of(queries: list[Query]) -> Query:
     for one in queries:
         low, high = max(low, one.times[0]), min(high, one.times[1])
     tests = [one.test for one in queries if one.test is not None]
-    needle = max((one.needle for one in queries if one.needle), key=len, default=None)
+    needles = tuple(sorted({needle for one in queries for needle in one.needles}, key=len, reverse=True)[:MAX_NEEDLES])
     if not tests:
-        return Query(None, (low, high), needle)
+        return Query(None, (low, high), needles)
     test = tests[0] if len(tests) == 1 else lambda document: all(one(document) for one in tests)
-    return Query(test, (low, high), needle)
+    return Query(test, (low, high), needles)
 
 
 def any_of(queries: list[Query]) -> Query:
@@ -354,7 +372,8 @@ def _anywhere(kind: str, value: str) -> Query:
         lambda document: any(
             same(leaf, value) or (isinstance(leaf, str) and wanted in f" {' '.join(words(leaf))} ")
             for _, leaf in leaves(document)
-        )
+        ),
+        needles=_needles(*wanted.split()),
     )
 
 

@@ -153,7 +153,7 @@ def _matches(
 ) -> Iterator[tuple[Row, Document]]:
     test = query.test
     times = (max(query.times[0], FOREVER[0]), min(query.times[1], FOREVER[1]))
-    for row in documents.read(streams, times, query.needle, newest_first=newest_first):
+    for row in documents.read(streams, times, query.needles, newest_first=newest_first):
         document: Document = orjson.loads(row.source)
         document["_id"], document["_index"] = _shown_id(row), row.stream
         if test is None or test(document):
