@@ -1,4 +1,5 @@
-"""A file_log receiver under test: real files in a temporary folder, a sink behind it, values in memory for checkpoints."""
+"""A file_log receiver under test: real files in a temporary folder, a sink behind it, values in memory for
+checkpoints."""
 
 import time
 from collections.abc import AsyncIterator, Iterator

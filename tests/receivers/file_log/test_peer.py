@@ -1,8 +1,12 @@
-"""The same configuration and the same files through the upstream Collector and through this receiver give the same records.
+"""The same configuration and the same files through the upstream Collector and through this receiver give the same
+records.
 
-Each case is a folder of its own and a receiver of its own; one upstream process runs them all. Compared field by field:
-body, attributes, resource, time, severity. Cases that differ on purpose stand in docs/adr/0003-file-log.md and are tested elsewhere.
+Each case is a folder of its own and a receiver of its own; one upstream process runs them all. Compared field by
+field: body, attributes, resource, time, severity. Cases that differ on purpose stand in docs/adr/0003-file-log.md and
+are tested elsewhere.
 """
+
+# ruff: noqa: E501 (one case a line reads best)
 
 import base64
 import json

@@ -1,7 +1,8 @@
 """How far each file was read and acknowledged, kept by a storage extension.
 
-One small JSON value for each file under `file/<identity>`, written only when it changed. `started` marks that the receiver ran
-before: then a file that is not known is new and read from its start, whatever `start_at` says, as upstream does.
+One small JSON value for each file under `file/<identity>`, written only when it changed. `started` marks that the
+receiver ran before: then a file that is not known is new and read from its start, whatever `start_at` says, as
+upstream does.
 """
 
 import json

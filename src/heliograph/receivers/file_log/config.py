@@ -119,7 +119,7 @@ class OrderingConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryConfig:
-    """How long to wait before a batch is offered again. A file is its own queue: a batch is offered until it is taken."""
+    """How long to wait before a batch is offered again: a file is its own queue, so it is offered until it is taken."""
 
     enabled: bool = key(False, "Kept for compatibility: a batch that is refused is always offered again.")
     initial_interval: Duration = key(Duration(1.0), "First wait.")

@@ -1,8 +1,8 @@
 """Log records as OTLP bytes, written directly: opentelemetry/proto/logs/v1/logs.proto and common/v1/common.proto.
 
-Field numbers used. LogRecord: 1 time, 2 severity number, 3 severity text, 5 body, 6 attributes, 11 observed time. AnyValue: 1
-string, 2 bool, 3 int, 4 double, 5 array, 6 kvlist, 7 bytes. ResourceLogs: 1 resource, 2 scope logs. ScopeLogs: 1 scope, 2
-records. Text that is no valid Unicode (a lone surrogate from JSON) has its bad parts replaced.
+Field numbers used. LogRecord: 1 time, 2 severity number, 3 severity text, 5 body, 6 attributes, 11 observed time.
+AnyValue: 1 string, 2 bool, 3 int, 4 double, 5 array, 6 kvlist, 7 bytes. ResourceLogs: 1 resource, 2 scope logs.
+ScopeLogs: 1 scope, 2 records. Text that is no valid Unicode (a lone surrogate from JSON) has its bad parts replaced.
 """
 
 import struct
@@ -66,6 +66,22 @@ def key_value(tag: int, name: str, value: object, depth: int = 0) -> bytes:
     return field(tag, field(0x0A, text(name)) + field(0x12, any_value(value, depth)))
 
 
+_PAIRS: dict[tuple[str, str], bytes] = {}
+_PAIRS_KEPT = 4096
+
+
+def attribute(name: str, value: object) -> bytes:
+    """An attribute of a LogRecord. Short texts are remembered: most repeat from record to record."""
+    if not isinstance(value, str) or len(value) > 256:
+        return key_value(0x32, name, value)
+    found = _PAIRS.get((name, value))
+    if found is None:
+        if len(_PAIRS) >= _PAIRS_KEPT:
+            _PAIRS.clear()
+        found = _PAIRS[name, value] = key_value(0x32, name, value)
+    return found
+
+
 def attributes(values: dict[str, object], tag: int = 0x32) -> bytes:
     """Attributes, each as a field with this tag (LogRecord: 6; Resource: 1, which is 0x0A)."""
     return b"".join([key_value(tag, name, value) for name, value in values.items()])
@@ -84,7 +100,7 @@ def record(entry: Entry) -> bytes:
         (
             head,
             field(0x2A, any_value(entry.body)),
-            attributes(entry.attributes),
+            b"".join([attribute(name, value) for name, value in entry.attributes.items()]),
             key_value(0x32, "log.record.uid", entry.uid) if entry.uid else b"",
             b"\x59",
             entry.observed.to_bytes(8, "little"),

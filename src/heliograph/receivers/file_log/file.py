@@ -1,9 +1,9 @@
 """One followed file: where reading stands, what was acknowledged, and how its bytes are had.
 
-`position` is the offset after the last record taken from it. Reads never keep a half line: it is read again when there is more.
-Each hand-over to the pipeline leaves a `Ticket` with the offset from which everything would have to be read again if
-the process died after that hand-over was acknowledged (not beyond a record that an operator holds back). Tickets may be
-finished in any order; `safe` follows the finished ones from the front without a gap.
+`position` is the offset after the last record taken from it. Reads never keep a half line: it is read again when
+there is more. Each hand-over to the pipeline leaves a `Ticket` with the offset from which everything would have to be
+read again if the process died after that hand-over was acknowledged (not beyond a record that an operator holds
+back). Tickets may be finished in any order; `safe` follows the finished ones from the front without a gap.
 """
 
 import os

@@ -1,8 +1,8 @@
 """Which files to read: include and exclude patterns, age, and the order of `ordering_criteria`.
 
-Patterns are those of github.com/bmatcuk/doublestar, which upstream uses: `*` and `?` stay within a name, `**` stands for any
-folders, `[a-z]`, `{one,two}`. Folders are listed again only when their modification time changed, so that looking at
-thousands of folders where nothing happens costs one stat call each.
+Patterns are those of github.com/bmatcuk/doublestar, which upstream uses: `*` and `?` stay within a name, `**` stands
+for any folders, `[a-z]`, `{one,two}`. Folders are listed again only when their modification time changed, so that
+looking at thousands of folders where nothing happens costs one stat call each.
 """
 
 import os

@@ -1,8 +1,8 @@
 """From bytes to records: newlines, other encodings' newlines, multiline patterns, the longest record. No I/O.
 
-`Framer.split` is given the bytes from the file's position on and returns the records in them, each with its place, and how many
-bytes they take; the rest is given again with what follows. `final` takes the rest as a record as it is. Feeding byte by byte
-gives the same as feeding all at once.
+`Framer.split` is given the bytes from the file's position on and returns the records in them, each with its place,
+and how many bytes they take; the rest is given again with what follows. `final` takes the rest as a record as it is.
+Feeding byte by byte gives the same as feeding all at once.
 """
 
 import re
@@ -36,7 +36,8 @@ class Framer:
         self.simple = self.encoding == "utf-8" and self._start is None and self._end is None
 
     def split(self, data: bytes, final: bool, discarding: bool = False) -> tuple[list[tuple[int, bytes]], int, bool]:
-        """Records as (place in data, bytes; b"" for blank ones), the bytes used, and whether the rest of a truncated record follows.
+        """Records as (place in data, bytes; b"" for blank ones), the bytes used, and whether the rest of a truncated
+        record follows.
 
         discarding: what this call gave last as the third result.
         """
@@ -63,8 +64,8 @@ class Framer:
             records.append((used, data[used : used + size]))
             cut = not final and self._truncate
             used += size
-        trimmed = [(place, self.trim(record)) for place, record in records]
-        return self._bounded(trimmed, self.longest), used, cut
+        bounded = self._bounded(records, self.longest)
+        return [(place, self.trim(record)) for place, record in bounded], used, cut
 
     def trim(self, record: bytes) -> bytes:
         """Without white space at its ends, as configured."""

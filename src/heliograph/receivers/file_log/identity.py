@@ -1,9 +1,10 @@
 """What makes a file itself: the fingerprint by which it is known again, and the identity in a record's uid.
 
-Fingerprint: a hash of its first bytes, with their number; it grows with a file that is shorter than `fingerprint_size`.
-Identity: 96 bits from device, inode, birth time, first line, and a generation that counts truncations. It stays the same over
-restarts, renames and growth; a reused inode differs by birth time or first line, a truncated file by its generation. It is
-fixed when the file's first record is made, and kept in the checkpoint from then on. See docs/adr/0003-file-log.md.
+Fingerprint: a hash of its first bytes, with their number; it grows with a file that is shorter than
+`fingerprint_size`. Identity: 96 bits from device, inode, birth time, first line, and a generation that counts
+truncations. It stays the same over restarts, renames and growth; a reused inode differs by birth time or first line,
+a truncated file by its generation. It is fixed when the file's first record is made, and kept in the checkpoint from
+then on. See docs/adr/0003-file-log.md.
 """
 
 import base64

@@ -1,12 +1,13 @@
 """The hot path: complete lines of one read become LogRecord bytes, without an object for each.
 
-For `operators: [container]` and for no operators at all. What every record of a file and stream has in common (attributes,
-observed time, the uid's first part) is encoded once; per line there are a length, the text, the offset and the time. Whatever is not
-a plain, valid, final CRI line (`<RFC 3339> stdout|stderr F <text>`) goes to `slow`, which runs the ordinary operators, so that there
-is one set of rules. Typed and free of closures: mypyc compiles this module.
+For `operators: [container]` and for no operators at all. What every record of a file and stream has in common
+(attributes, observed time, the uid's first part) is encoded once; per line there are a length, the text, the offset
+and the time. Whatever is not a plain, valid, final CRI line (`<RFC 3339> stdout|stderr F <text>`) goes to `slow`,
+which runs the ordinary operators, so that there is one set of rules. Typed and free of closures: mypyc compiles this
+module.
 
-A record is laid out as: head (lengths and tags up to the text), text, middle (observed time, attributes, the beginning of the
-uid), offset in hexadecimal, time. Fields of a protobuf message may stand in any order.
+A record is laid out as: head (lengths and tags up to the text), text, middle (observed time, attributes, the
+beginning of the uid), offset in hexadecimal, time. Fields of a protobuf message may stand in any order.
 """
 
 import struct
@@ -20,7 +21,7 @@ _TIME = struct.Struct("<BQ")
 _SCALE = (1, 10**8, 10**7, 10**6, 10**5, 10**4, 10**3, 10**2, 10, 1)
 _FORMAT = b"%012x"
 
-Slow = Callable[[bytes, int], bool]
+Slow = Callable[[bytes, int], int]
 
 
 class Heads:
@@ -101,15 +102,16 @@ def container_lines(
     clean: bool,
     out: list[bytes],
     slow: Slow,
-    holding: bool,
+    holding: int,
     zulu: bool,
     offsets: bool,
 ) -> int:
     """Encode CRI lines (without their newlines) that start at `offset` of the file; records are appended to `out`.
 
-    clean: all of it is valid UTF-8. Returns how many records were appended here;
-    the other lines went to `slow(line, offset)`, in order, whose effects on `out` are its own. It says whether parts of
-    a record wait; while they do (`holding` at the start), every line goes to it. zulu, offsets: which kinds of zones are taken here.
+    clean: all of it is valid UTF-8. Returns how many records were appended here; the other lines went to
+    `slow(line, offset)`, in order, whose effects on `out` are its own. It says of which streams parts of a
+    record wait (1 stdout, 2 stderr); lines of those, as at the start by `holding`, go to it too. zulu, offsets:
+    which kinds of zones are taken here.
     """
     count = 0
     known_second = b"-"
@@ -124,7 +126,7 @@ def container_lines(
     pack = _TIME.pack
     for line in lines:
         parts = line.split(b" ", 3)
-        if not holding and len(parts) == 4 and parts[2] == b"F" and (clean or valid(line)):
+        if len(parts) == 4 and parts[2] == b"F" and (clean or valid(line)):
             stamp = parts[0]
             text = parts[3]
             length = len(text)
@@ -147,7 +149,7 @@ def container_lines(
                     nanoseconds = zoned + int(digits) * _SCALE[size - 26]
             if nanoseconds >= 0:
                 stream = parts[1]
-                if stream == b"stdout":
+                if stream == b"stdout" and not holding & 1:
                     head = out_made.get(length)
                     if head is None:
                         head = out_heads.make(length)
@@ -158,7 +160,7 @@ def container_lines(
                     count += 1
                     offset += len(line) + 1
                     continue
-                if stream == b"stderr":
+                if stream == b"stderr" and not holding & 2:
                     head = err_made.get(length)
                     if head is None:
                         head = err_heads.make(length)

@@ -1,7 +1,7 @@
 """From one read of a file to OTLP: framing, operators or the hot path, and records grouped by resource.
 
-A read takes one block from the file's position, uses whole records only, and moves the position. What comes out gathers in a
-`Gathered` (ResourceLogs parts, items, the files they came from) until the receiver takes it as a batch.
+A read takes one block from the file's position, uses whole records only, and moves the position. What comes out
+gathers in a `Gathered` (ResourceLogs parts, items, the files they came from) until the receiver takes it as a batch.
 """
 
 import grp
@@ -186,7 +186,8 @@ class Reader:
     def _cri(self, file: LogFile, block: bytes, view: _View, observed: int) -> int:
         used = block.rfind(b"\n") + 1
         whole = block[: used - 1]
-        assert view.stdout is not None and view.stderr is not None
+        assert view.stdout is not None
+        assert view.stderr is not None
         out = self._groups.setdefault(view.resource, [])
         self._file, self._observed = file, observed
         count = lines.container_lines(
@@ -207,12 +208,13 @@ class Reader:
         file.number += count
         return used
 
-    def _holding(self) -> bool:
-        assert self._container is not None and self._file is not None
+    def _holding(self) -> int:
+        assert self._container is not None
+        assert self._file is not None
         return self._container.holding(self._file.path)
 
-    def _slow(self, line: bytes, offset: int) -> bool:
-        """One line by the ordinary way; whether the operator holds a record of this file back afterwards."""
+    def _slow(self, line: bytes, offset: int) -> int:
+        """One line by the ordinary way; of which streams the operator holds a record back."""
         assert self._file is not None
         text = self.framer.trim(line)
         if text:

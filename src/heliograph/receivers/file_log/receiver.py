@@ -1,8 +1,10 @@
-"""file_log: the driver. It looks for files, reads in turns, hands batches on, and moves the checkpoint on acknowledgement.
+"""file_log: the driver. It looks for files, reads in turns, hands batches on, and moves the checkpoint on
+acknowledgement.
 
 Rules:
 - One block of each file in a round, files that were rotated away first; a batch has the records of many files.
-- A batch that the pipeline refuses for now is offered again until it is taken: nothing is read meanwhile, the files keep the data.
+- A batch that the pipeline refuses for now is offered again until it is taken: nothing is read meanwhile, the files
+  keep the data.
 - At most MAX_BYTES in MAX_BATCHES are on their way at a time; beyond that reading stops.
 - Work between two awaits is one block: 256 KiB on the hot path, 32 KiB through operators.
 - Nothing is acknowledged by this component; a completion of any fate moves the checkpoint, also after shutdown.
@@ -66,7 +68,8 @@ class FileLog:
     async def start(self, host: Host) -> None:
         """Load the checkpoint and begin. Raises StartError when the storage cannot be used."""
         self._host = host
-        started, known = False, []
+        started = False
+        known: list[LogFile] = []
         if self._config.storage is not None:
             storage = host.extension(self._config.storage, Storage)  # type: ignore[type-abstract]
             owner = "receiver_" + str(self._settings.id).replace("/", "_")
@@ -227,9 +230,10 @@ class FileLog:
         await self._offer(Batch(Signal.LOGS, gathered.parts, gathered.items, completion=Completion(completed)))
 
     async def _offer(self, batch: Batch) -> None:
-        assert self._output is not None and self._host is not None
+        assert self._output is not None
+        assert self._host is not None
         retry = self._config.retry_on_failure
-        wait = retry.initial_interval
+        wait = float(retry.initial_interval)
         while True:
             try:
                 await self._output.consume(batch)

@@ -1,9 +1,9 @@
 """Which file is which: new, known, renamed, truncated, a copy of a known one, gone.
 
-A file is known by device and inode, and checked by its fingerprint and the bytes before the position. Content that is found
-again under another inode (a copy made by copytruncate, a gzip file made by rotation, a file moved between file systems) continues
-where the known file stood, if that one is gone or was replaced; while it is still there and unchanged, the new one waits
-two seconds after its last change and is then a file of its own.
+A file is known by device and inode, and checked by its fingerprint and the bytes before the position. Content that is
+found again under another inode (a copy made by copytruncate, a gzip file made by rotation, a file moved between file
+systems) continues where the known file stood, if that one is gone or was replaced; while it is still there and
+unchanged, the new one waits two seconds after its last change and is then a file of its own.
 """
 
 import fcntl

@@ -1,8 +1,9 @@
 """What every operator has: an id, a condition, a way to go on, and a rule for errors.
 
-Operators form a graph: `write` hands an entry to the outputs (by default the next operator of the list, at the end the
-sink). `on_error` follows upstream: "send" logs and passes the entry on as it is, "drop" logs and ends it, the "_quiet" forms do not log.
-Errors are logged once a minute and operator, with the count of those in between, since a bad file makes one a line.
+Operators form a graph: `write` hands an entry to the outputs (by default the next operator of the list, at the end
+the sink). `on_error` follows upstream: "send" logs and passes the entry on as it is, "drop" logs and ends it, the
+"_quiet" forms do not log. Errors are logged once a minute and operator, with the count of those in between, since a
+bad file makes one a line.
 """
 
 import logging

@@ -1,9 +1,10 @@
 """container: lines of containerd, CRI-O and Docker's json-file, told apart line by line; partial lines are joined.
 
-Source: pkg/stanza/operator/parser/container. Kept: what is detected as what, the fields, the path's pattern, every CRI tag other
-than F is partial, time and tag of the first part, a record is let go when it passes max_log_size or after five seconds.
-Mended, see docs/adr/0003-file-log.md: parts are joined within their stream only, Docker's parts (text without the
-newline at its end) are joined too and that newline is cut, and neither joining nor the pod's fields need `include_file_path`.
+Source: pkg/stanza/operator/parser/container. Kept: what is detected as what, the fields, the path's pattern, every
+CRI tag other than F is partial, time and tag of the first part, a record is let go when it passes max_log_size or
+after five seconds. Mended, see docs/adr/0003-file-log.md: parts are joined within their stream only, Docker's parts
+(text without the newline at its end) are joined too and that newline is cut, and neither joining nor the pod's fields
+need `include_file_path`.
 """
 
 import json
@@ -11,6 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
 from heliograph.component.config import ByteSize, key
@@ -82,15 +84,19 @@ def read_time(text: str) -> int:
     found = _TIME.fullmatch(text)
     if found is None:
         raise ValueError(f"cannot parse time {text[:100]!r}")
-    zone = found[3]
     try:
-        moment = datetime.fromisoformat(found[1]).replace(tzinfo=UTC)
-        if zone != "Z":
-            moment = datetime.fromisoformat(found[1] + zone)
-        seconds = int(moment.timestamp())
+        seconds = _seconds(found[1], found[3])
     except (ValueError, OverflowError) as error:
         raise ValueError(f"cannot parse time {text[:100]!r}: {error}") from None
     return seconds * 10**9 + int((found[2] or "0")[:9].ljust(9, "0"))
+
+
+@lru_cache(maxsize=1024)
+def _seconds(second: str, zone: str) -> int:
+    moment = (
+        datetime.fromisoformat(second).replace(tzinfo=UTC) if zone == "Z" else datetime.fromisoformat(second + zone)
+    )
+    return int(moment.timestamp())
 
 
 class _Held:
@@ -138,9 +144,11 @@ class Container(Operator):
             del self.parts[place]
             self._let_go(held)
 
-    def holding(self, path: str) -> bool:
-        """Whether a record from this file waits for its last part."""
-        return bool(self.parts) and ((path, "stdout") in self.parts or (path, "stderr") in self.parts)
+    def holding(self, path: str) -> int:
+        """Of which streams of this file a record waits for its last part: 1 stdout, 2 stderr, added."""
+        if not self.parts:
+            return 0
+        return ((path, "stdout") in self.parts) + 2 * ((path, "stderr") in self.parts)
 
     def flush(self, now: int, everything: bool) -> None:
         for place, held in list(self.parts.items()):
@@ -191,9 +199,10 @@ class Container(Operator):
         if chosen == "docker" or (not chosen and value.startswith("{")):
             return self._docker(entry, value)
         found = None
-        if chosen in ("", "crio"):
+        zulu = value[max(value.find(" "), 1) - 1] == "Z" if value else False
+        if chosen in ("", "crio") and not zulu:
             found = _CRIO.fullmatch(value)
-        if found is None and chosen in ("", "containerd"):
+        elif chosen in ("", "containerd"):
             found = _CONTAINERD.fullmatch(value)
         if found is None:
             raise ValueError(

@@ -2,9 +2,9 @@
 
 Names: `body` (also `$`), `attributes`, `resource`. Literals: numbers, strings, true, false, nil, [lists], {maps}.
 Operators, weakest first: `?:`, `??`, `or ||`, `and &&`, `== != < <= > >= in, not in, contains, startsWith, endsWith,
-matches`, `+ -`, `* / %`, `** ^`, `not !`, unary `-`; access by `.name`, `?.name`, `["name"]`, `[1]`, `[1:3]`. Functions: see
-functions.py. Everything else is refused at start with its column. A mistake at run time (a name of nil, text compared with
-a number) raises ExpressionError, as upstream's virtual machine does. No Python is evaluated.
+matches`, `+ -`, `* / %`, `** ^`, `not !`, unary `-`; access by `.name`, `?.name`, `["name"]`, `[1]`, `[1:3]`.
+Functions: see functions.py. Everything else is refused at start with its column. A mistake at run time (a name of
+nil, text compared with a number) raises ExpressionError, as upstream's virtual machine does. No Python is evaluated.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """What the expression language computes: comparison, arithmetic, access, and its functions.
 
-Types do not mix as they do in Python: true is not 1, text and numbers do not compare, nil has no members. `/` always gives a
-float, `%` takes the sign of the dividend, as Go does.
+Types do not mix as they do in Python: true is not 1, text and numbers do not compare, nil has no members. `/` always
+gives a float, `%` takes the sign of the dividend, as Go does.
 """
 
 import math

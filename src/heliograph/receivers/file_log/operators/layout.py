@@ -1,8 +1,8 @@
 """Layouts of times in text: strptime and Go's reference time, compiled to a regular expression and a reader.
 
-A strptime layout becomes a Go layout (the table of pkg/stanza/docs/types/timestamp.md), and that becomes a pattern with one group for
-each element. The rules are those of Go's time.Parse as documented: fraction digits may follow the seconds even where the layout
-has none, names match in any case, an unpadded element takes one or two digits.
+A strptime layout becomes a Go layout (the table of pkg/stanza/docs/types/timestamp.md), and that becomes a pattern
+with one group for each element. The rules are those of Go's time.Parse as documented: fraction digits may follow the
+seconds even where the layout has none, names match in any case, an unpadded element takes one or two digits.
 """
 
 import re

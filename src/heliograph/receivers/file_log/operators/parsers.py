@@ -1,4 +1,5 @@
-"""Operators that turn a field into fields: regex, JSON, key=value pairs, CSV; and those that read only a time or a severity.
+"""Operators that turn a field into fields: regex, JSON, key=value pairs, CSV; and those that read only a time or a
+severity.
 
 Source: pkg/stanza/operator/parser/. JSON numbers are floats unless `parse_ints`, as upstream's decoder makes them.
 """

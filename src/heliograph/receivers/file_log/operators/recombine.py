@@ -1,7 +1,8 @@
 """recombine: several consecutive entries become one, told apart by an expression for the first or the last of them.
 
-Source: pkg/stanza/operator/transformer/recombine. Entries are kept apart by `source_identifier`; where an entry does not have
-it, by the file it came from (upstream throws all such files into one). Entries held back hold back the checkpoint.
+Source: pkg/stanza/operator/transformer/recombine. Entries are kept apart by `source_identifier`; where an entry does
+not have it, by the file it came from (upstream throws all such files into one). Entries held back hold back the
+checkpoint.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,7 @@
 """Rows of text taken apart: key=value pairs, comma separated values, quoted literals. No I/O, no state.
 
-Quoting follows upstream: pairs take both kinds of quotes and drop them; CSV is RFC 4180 as Go's encoding/csv reads it.
+Quoting follows upstream: pairs take both kinds of quotes and drop them; CSV is RFC 4180 as Go's encoding/csv reads
+it.
 """
 
 import re

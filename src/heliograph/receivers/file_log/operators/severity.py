@@ -1,7 +1,8 @@
 """Severity from text or a number in an entry, by upstream's presets and a mapping of one's own.
 
-Source: pkg/stanza/operator/helper/severity*.go. The number is the semantic convention's 1..24; the text kept is what was
-found in the entry, as upstream does unless `overwrite_text` is set. A value that maps to nothing leaves the severity unset.
+Source: pkg/stanza/operator/helper/severity*.go. The number is the semantic convention's 1..24; the text kept is what
+was found in the entry, as upstream does unless `overwrite_text` is set. A value that maps to nothing leaves the
+severity unset.
 """
 
 from collections.abc import Iterator

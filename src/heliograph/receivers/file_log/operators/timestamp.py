@@ -1,7 +1,8 @@
 """Timestamps from a field of an entry: strptime, gotime and epoch layouts.
 
-Source: pkg/stanza/operator/helper/time.go. A layout that ends in Z is read as UTC, any other without a zone in `location`, and
-without that in the machine's zone; a missing year is this one, or the last one where the time would be more than a week ahead.
+Source: pkg/stanza/operator/helper/time.go. A layout that ends in Z is read as UTC, any other without a zone in
+`location`, and without that in the machine's zone; a missing year is this one, or the last one where the time would
+be more than a week ahead.
 """
 
 import time

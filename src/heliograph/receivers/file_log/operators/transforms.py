@@ -1,6 +1,7 @@
 """Operators that rearrange an entry: move add remove copy flatten retain unquote regex_replace noop filter router.
 
-Source: pkg/stanza/operator/transformer/. One difference: `retain` keeps time and severity (upstream loses the severity).
+Source: pkg/stanza/operator/transformer/. One difference: `retain` keeps time and severity (upstream loses the
+severity).
 """
 
 import copy
