@@ -200,8 +200,7 @@ _FLOAT = re.compile(
 
 def digest(value: Value) -> str:
     """SHA-256 in hexadecimal of a text's UTF-8, of a number's 8 little-endian bytes, of a boolean's one byte; "" for
-    everything else and for the empty text, as upstream does."""
-    data = b""
+    everything else, as upstream does."""
     if isinstance(value, str):
         data = value.encode()
     elif isinstance(value, bool):
@@ -210,7 +209,9 @@ def digest(value: Value) -> str:
         data = value.to_bytes(8, "little", signed=True)
     elif isinstance(value, float):
         data = struct.pack("<d", value)
-    return hashlib.sha256(data).hexdigest() if data else ""
+    else:
+        return ""
+    return hashlib.sha256(data).hexdigest()
 
 
 def as_text(value: Value) -> str:
@@ -243,11 +244,10 @@ def _json(value: Value) -> str:
 
 
 def _quoted(text: str) -> str:
-    quoted = json.dumps(text, ensure_ascii=False)
-    return quoted.translate(_ESCAPED)
+    return json.dumps(text, ensure_ascii=False).translate(_ESCAPED)
 
 
-_ESCAPED = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+_ESCAPED = {ord(character): f"\\u{ord(character):04x}" for character in "\u2028\u2029"}
 
 
 def _number(value: float) -> str:
