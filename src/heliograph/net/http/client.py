@@ -12,7 +12,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import cache
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
@@ -96,7 +98,6 @@ class HttpClient:
             headers=headers,
             cookie_jar=aiohttp.CookieJar() if config.cookies is not None else aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=30.0),
-            trust_env=not proxy,
             skip_auto_headers=("Accept-Encoding",) if "Accept-Encoding" in headers else (),
         )
 
@@ -140,13 +141,22 @@ class HttpClient:
             url,
             data=body if len(body) < _WHOLE else io.BytesIO(body),
             headers=headers,
-            proxy=self._config.proxy_url or None,
+            proxy=self._config.proxy_url or _environment_proxy(url),
             server_hostname=self._config.tls.server_name_override or None,
         ) as response:
             pieces = bytearray()
             while len(pieces) < MAX_ANSWER and (piece := await response.content.read(MAX_ANSWER - len(pieces))):
                 pieces += piece
             return Answer(response.status, response.headers, response.content_type, bytes(pieces))
+
+
+@cache
+def _environment_proxy(url: str) -> str | None:
+    """The proxy that the environment names for a URL. Looked up once: aiohttp would do it for every request."""
+    parts = urlsplit(url)
+    if not parts.hostname or proxy_bypass(parts.netloc):
+        return None
+    return getproxies().get(parts.scheme)
 
 
 def _reason(error: Exception) -> str:
