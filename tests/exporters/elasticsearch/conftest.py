@@ -133,5 +133,5 @@ def elasticsearch_url(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     )
     if up.returncode != 0:
         pytest.fail(f"Elasticsearch did not start:\n{up.stdout}\n{up.stderr}")
-    yield up.stdout.strip().splitlines()[-1]
+    yield next(line.partition("url: ")[2] for line in up.stdout.splitlines() if line.startswith("url: "))
     subprocess.run([command, "down", "--port", port, "--dir", folder], capture_output=True, check=False)
