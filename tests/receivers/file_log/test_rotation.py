@@ -70,7 +70,7 @@ async def test_rename_inside_the_pattern_under_load_loses_and_doubles_nothing(
         return new
 
     running = await lab_of_files.run(record_uid=True, poll_interval="50ms")
-    await run_writer(running, Writer(tmp_path / "app.log", 20_000, 5, 0.8, rename))
+    await run_writer(running, Writer(tmp_path / "app.log", 20_000, 4, 0.8, rename))
 
 
 async def test_rename_out_of_the_pattern_under_load_loses_nothing(lab_of_files: Any, tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ async def test_copytruncate_under_load_doubles_nothing_and_loses_only_what_the_r
         return file
 
     running = await lab_of_files.run(record_uid=True, poll_interval="50ms")
-    await run_writer(running, Writer(tmp_path / "app.log", 20_000, 5, 0.9, copytruncate))
+    await run_writer(running, Writer(tmp_path / "app.log", 20_000, 4, 0.9, copytruncate))
 
 
 async def test_truncated_and_written_to_a_larger_size_between_two_looks_is_read_from_its_start(

@@ -18,6 +18,3 @@ FACTORY = Factory(
     create=FileLog,
     signals=frozenset({Signal.LOGS}),
 )
-
-HOT = ("heliograph.receivers.file_log.encode", "heliograph.receivers.file_log.lines")
-"""Modules that mypyc compiles."""

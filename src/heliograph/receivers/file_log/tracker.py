@@ -35,7 +35,9 @@ class Tracker:
         self.archive: list[LogFile] = []
         self.forgotten: list[LogFile] = []
         self._troubled: dict[str, str] = {}
-        self._waiting: set[str] = set()
+        self._contents: dict[tuple[int, bytes], LogFile] = {}
+        self._lengths: set[int] = set()
+        self._neighbours: dict[str, list[LogFile]] = {}
 
     def restore(self, files: Iterable[LogFile]) -> None:
         """Take over what a checkpoint knew."""
@@ -83,6 +85,8 @@ class Tracker:
         for path, file in present.items():
             if file.path != path and present.get(file.path) is not file:
                 file.path = path
+        if fresh:
+            self._index()
         for path, status in fresh[:_ADOPT_AT_ONCE]:
             added = self._adopt(path, status, now, wall, skip)
             if added is not None:
@@ -114,7 +118,7 @@ class Tracker:
             file.finished = False
         file.size, file.modified = status.st_size, status.st_mtime_ns
         idle = now - file.active
-        file.next_stat = 0.0 if changed or file.pending else now + min(idle / 50, _IDLE_STAT_SECONDS)
+        file.next_stat = 0.0 if changed or file.pending else now + min(idle / 20, _IDLE_STAT_SECONDS)
         return True
 
     def _same_head(self, file: LogFile) -> bool:
@@ -181,24 +185,31 @@ class Tracker:
         self._untrouble(path)
         file.size, file.modified, file.active = status.st_size, status.st_mtime_ns, now
         self.files[key] = file
+        self._contents.setdefault((file.fingerprint_length, file.fingerprint), file)
+        self._lengths.add(file.fingerprint_length)
+        self._neighbours.setdefault(os.path.dirname(path), []).append(file)
         return file
 
+    def _index(self) -> None:
+        """Make ready for telling what new files are: known content by its fingerprint, open files by folder. What is
+        no longer where it was counts first."""
+        self._contents = {
+            (known.fingerprint_length, known.fingerprint): known
+            for known in (*self.files.values(), *self.gone, *self.archive)
+            if known.fingerprint_length
+        }
+        self._lengths = {length for length, _ in self._contents}
+        self._neighbours = {}
+        for path, known in self.by_path.items():
+            self._neighbours.setdefault(os.path.dirname(path), []).append(known)
+
     def _known_content(self, head: bytes) -> LogFile | None:
-        hashes: dict[int, bytes] = {}
-        found: LogFile | None = None
-        for known in (*self.archive, *self.gone, *self.files.values()):
-            length = known.fingerprint_length
-            if length == 0 or length > len(head):
-                continue
-            if length not in hashes:
-                hashes[length] = fingerprint(head[:length])
-            if hashes[length] == known.fingerprint and (
-                found is None or known.fingerprint_length >= found.fingerprint_length
-            ):
-                found = known
-                if known in self.archive:
-                    break
-        return found
+        for length in sorted(self._lengths, reverse=True):
+            if length <= len(head):
+                found = self._contents.get((length, fingerprint(head[:length])))
+                if found is not None:
+                    return found
+        return None
 
     def _continues(self, known: LogFile, file: LogFile) -> bool:
         """Take over position and identity of content that is no longer where it was."""
@@ -213,15 +224,15 @@ class Tracker:
         except OSError:
             return False
         self.archive.remove(known)
+        self._contents.pop((known.fingerprint_length, known.fingerprint), None)
         saved = known.saved
         known.hand_over(file)
         file.saved = saved
         return True
 
     def _prefix_of_sibling(self, path: str, head: bytes) -> bool:
-        folder = os.path.dirname(path)
-        for other_path, other in self.by_path.items():
-            if other.fd >= 0 and not other.is_gzip and os.path.dirname(other_path) == folder:
+        for other in self._neighbours.get(os.path.dirname(path), ()):
+            if other.fd >= 0 and not other.is_gzip:
                 try:
                     if os.pread(other.fd, len(head), 0) == head:
                         return True
