@@ -150,7 +150,7 @@ class FileLogConfig:
     initial_buffer_size: ByteSize = key(
         ByteSize(16 * 1024), "Kept for compatibility: the buffer's size follows the data."
     )
-    file_cache_advise: bool = key(False, "Tell the system that pages that were read are not needed again.")
+    file_cache_advise: bool = key(False, "Tell the system that files are read from start to end (posix_fadvise).")
     max_log_size: ByteSize = key(ByteSize(1024 * 1024), "Longest record; see max_log_size_behavior.")
     max_log_size_behavior: str = key("split", "split a longer record into several, or truncate it.")
     encoding: str = key("utf-8", "Encoding of the files; nop gives bytes.")

@@ -1,6 +1,6 @@
 """The operators of file_log: the table of types, reading them from the configuration, and joining them into a chain.
 
-`OperatorList` in a configuration class reads the `operators` key: each item by its `type`, operators known upstream
+`AnyOperator` in a configuration class reads the `operators` key: each item by its `type`, operators known upstream
 but not done here refused by name.
 """
 
