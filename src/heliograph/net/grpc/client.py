@@ -25,7 +25,9 @@ _FIRST_BACKOFF = 1.0
 _BACKOFF_GROWTH = 1.6
 _MAX_BACKOFF = 120.0
 _BACKOFF_JITTER = 0.2
-_MAX_RESENDS = 5
+_MAX_RESENDS = 8
+_FIRST_RESEND_DELAY = 0.01  # seconds; doubles with each REFUSED_STREAM
+_DEADLINE_TOLERANCE = 0.1
 _REMEMBERED_BLOCKS = 64
 _SENSITIVE = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
 _RESERVED = frozenset({"te", "content-type", "user-agent", "connection", "host"})
@@ -109,7 +111,7 @@ class GrpcChannel:
         deadline = loop.time() + timeout
         body = encode(message, encoding)
         block = self._block(path, encoding, tuple(metadata))
-        for _ in range(_MAX_RESENDS):
+        for attempt in range(_MAX_RESENDS):
             connection = self._connection
             if connection is None or not connection.usable:
                 connection = await self._connect(deadline, timeout)
@@ -118,15 +120,24 @@ class GrpcChannel:
                 return await connection.call(block + encode_header(b"grpc-timeout", format_timeout(left)), body, left)
             except Unprocessed as error:
                 problem = str(error)
+                if error.refused:  # the server has more streams than it wants; it may only be slow to forget old ones
+                    await asyncio.sleep(_FIRST_RESEND_DELAY * 2**attempt * random.uniform(0.5, 1.0))
             except TimeoutError:
-                text = f"no answer from {self._target} to {path} within {timeout:g} s"
-                raise GrpcError(DEADLINE_EXCEEDED, text) from None
+                raise self._overdue(path, timeout) from None
+            except GrpcError as error:
+                # The server keeps the same deadline and may be first; its text then says less than ours.
+                if error.status == DEADLINE_EXCEEDED and loop.time() > deadline - _DEADLINE_TOLERANCE:
+                    raise self._overdue(path, timeout) from None
+                raise
         raise GrpcError(UNAVAILABLE, f"{self._target} refused the call {_MAX_RESENDS} times: {problem}")
 
     @property
     def connected(self) -> bool:
         """Whether a call would find a connection."""
         return self._connection is not None and self._connection.usable
+
+    def _overdue(self, path: str, timeout: float) -> GrpcError:
+        return GrpcError(DEADLINE_EXCEEDED, f"no answer from {self._target} to {path} within {timeout:g} s")
 
     async def close(self) -> None:
         """End all calls with UNAVAILABLE and close. Safe twice."""

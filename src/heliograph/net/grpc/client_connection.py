@@ -40,12 +40,15 @@ from heliograph.net.http2.events import (
 
 _WINDOW = 16 << 20
 _SLACK = 65536
-_MIN_PING_INTERVAL = 10.0  # as grpc-go: a smaller `time` is raised to it
 _LAST_STREAM = frames.MAX_STREAM_ID - 2
 
 
 class Unprocessed(Exception):
-    """The server did not process this call, and says so."""
+    """The server did not process this call, and says so. refused: it is there, and wants fewer streams."""
+
+    def __init__(self, reason: str, refused: bool = False) -> None:
+        super().__init__(reason)
+        self.refused = refused
 
 
 class _Pending:
@@ -73,7 +76,7 @@ class ClientConnection(asyncio.Protocol):
         self._target = target
         self._max_message = max_message
         self._keepalive = keepalive
-        self._ping_every = max(keepalive.time, _MIN_PING_INTERVAL)
+        self._ping_every = keepalive.time
         self._loop = loop
         limits = Limits(connection_window=_WINDOW, stream_window=max_message + _SLACK, max_streams=0)
         self._core = Connection(True, limits)
@@ -277,7 +280,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _reset_error(self, event: StreamReset) -> Exception:
         if event.by_peer and event.code == frames.REFUSED_STREAM:
-            return Unprocessed("REFUSED_STREAM")
+            return Unprocessed("REFUSED_STREAM", refused=True)
         if not event.by_peer:
             return GrpcError(INTERNAL, f"{self._target} broke HTTP/2: {event.reason}")
         status = INTERNAL

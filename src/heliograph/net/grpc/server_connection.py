@@ -37,6 +37,7 @@ from heliograph.net.http2.events import (
     ConnectionFailed,
     DataReceived,
     Event,
+    Header,
     HeadersReceived,
     PingReceived,
     PongReceived,
@@ -45,7 +46,8 @@ from heliograph.net.http2.events import (
 
 _WINDOW = 16 << 20
 _SLACK = 65536  # of a stream's window: padding and the prefix of the message
-_LINGER = 1.0  # seconds a peer has to close after the last GOAWAY, before we do
+_LAST_WORDS = 5.0  # seconds to take the last bytes of a connection that failed
+_LINGER = 0.3  # seconds a peer has to close after the last GOAWAY, before we do
 _DRAIN_PING = b"draining"
 
 
@@ -195,6 +197,9 @@ class ServerConnection(asyncio.Protocol):
             return
         headers = event.headers
         found = dict(headers)
+        if len(found) != len(headers) and _repeats_pseudo_header(headers):
+            self._core.reset(stream_id, frames.PROTOCOL_ERROR)
+            return
         path = found.get(":path", "")
         handler = self._serving.handlers.get(path)
         if (
@@ -501,9 +506,16 @@ class ServerConnection(asyncio.Protocol):
             self._life.linger(_LINGER)
 
     def _close_now(self) -> None:
+        """Write what there is and close; a peer that does not take it has a few seconds."""
         self.flush()
+        self._life.linger(_LAST_WORDS)
         if self._transport is not None:
             self._transport.close()
+
+
+def _repeats_pseudo_header(headers: list[Header]) -> bool:
+    names = [name for name, _ in headers if name.startswith(":")]
+    return len(names) != len(set(names))
 
 
 def _address(peername: object) -> str:
