@@ -1,8 +1,10 @@
 """A bulk server that records, and exporters that are started against it."""
 
 import os
+import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -112,7 +114,7 @@ async def start(server: BulkServer, tmp_path: Path) -> AsyncIterator[Start]:
 
 
 @pytest.fixture(scope="session")
-def elasticsearch_url(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def elasticsearch_url(lab: Path) -> Iterator[str]:
     """The lab's real Elasticsearch with Elastic's OpenTelemetry templates, one for all tests ($ELASTICSEARCH_LAB_URL
     names one that runs already)."""
     running = os.environ.get("ELASTICSEARCH_LAB_URL")
@@ -123,11 +125,9 @@ def elasticsearch_url(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    folder = str(tmp_path_factory.mktemp("elasticsearch"))
+    # Not below pytest's own folder: the server runs as another user, which that one is closed to.
+    folder = tempfile.mkdtemp(prefix="heliograph-elasticsearch-")
     os.chmod(folder, 0o755)
-    for parent in Path(folder).parents[:3]:
-        if parent.stat().st_uid == os.getuid() and parent != Path("/tmp"):
-            parent.chmod(0o755)
     up = subprocess.run(
         [command, "up", "--port", port, "--dir", folder, "--heap", "512m"], capture_output=True, text=True, check=False
     )
@@ -135,3 +135,4 @@ def elasticsearch_url(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         pytest.fail(f"Elasticsearch did not start:\n{up.stdout}\n{up.stderr}")
     yield next(line.partition("url: ")[2] for line in up.stdout.splitlines() if line.startswith("url: "))
     subprocess.run([command, "down", "--port", port, "--dir", folder], capture_output=True, check=False)
+    shutil.rmtree(folder, ignore_errors=True)
