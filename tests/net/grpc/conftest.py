@@ -13,8 +13,9 @@ import uvloop
 
 from heliograph.net.grpc.client import GrpcChannel
 from heliograph.net.grpc.server import Call, GrpcError, GrpcServer, Handler
-from heliograph.net.http2.connection import Connection, Limits
+from heliograph.net.http2.connection import Connection
 from heliograph.net.http2.events import Event
+from heliograph.net.http2.limits import Limits
 
 UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 

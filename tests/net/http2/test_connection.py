@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from heliograph.net.http2 import frames
 from heliograph.net.http2 import settings as setting
-from heliograph.net.http2.connection import Connection, Limits
+from heliograph.net.http2.connection import Connection
 from heliograph.net.http2.events import (
     ConnectionFailed,
     DataReceived,
@@ -20,6 +20,7 @@ from heliograph.net.http2.events import (
     StreamReset,
 )
 from heliograph.net.http2.header_block import encode_headers
+from heliograph.net.http2.limits import Limits
 
 REQUEST = encode_headers(
     [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/s/m"), (b":authority", b"a"), (b"te", b"trailers")]

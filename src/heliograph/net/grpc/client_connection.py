@@ -26,7 +26,7 @@ from heliograph.net.grpc.status import (
     status_of_http,
 )
 from heliograph.net.http2 import frames
-from heliograph.net.http2.connection import Connection, Limits
+from heliograph.net.http2.connection import Connection
 from heliograph.net.http2.events import (
     ConnectionFailed,
     DataReceived,
@@ -37,6 +37,7 @@ from heliograph.net.http2.events import (
     SettingsReceived,
     StreamReset,
 )
+from heliograph.net.http2.limits import Limits
 
 _WINDOW = 16 << 20
 _SLACK = 65536

@@ -10,11 +10,11 @@ Rules:
 """
 
 import asyncio
-import ipaddress
 from typing import cast
 
 from heliograph.component.auth import PermissionDenied, Unauthenticated
 from heliograph.net.grpc import answers
+from heliograph.net.grpc.active_call import ActiveCall, address_of, repeats_pseudo_header
 from heliograph.net.grpc.call import Call
 from heliograph.net.grpc.connection_life import ConnectionLife
 from heliograph.net.grpc.framing import ENCODINGS, PREFIX, PREFIX_LENGTH, Assembler, inflate, parse_timeout
@@ -32,41 +32,23 @@ from heliograph.net.grpc.status import (
     GrpcError,
 )
 from heliograph.net.http2 import frames
-from heliograph.net.http2.connection import Connection, Limits
+from heliograph.net.http2.connection import Connection
 from heliograph.net.http2.events import (
     ConnectionFailed,
     DataReceived,
     Event,
-    Header,
     HeadersReceived,
     PingReceived,
     PongReceived,
     StreamReset,
 )
+from heliograph.net.http2.limits import Limits
 
 _WINDOW = 16 << 20
 _SLACK = 65536  # of a stream's window: padding and the prefix of the message
 _LAST_WORDS = 5.0  # seconds to take the last bytes of a connection that failed
 _LINGER = 0.3  # seconds a peer has to close after the last GOAWAY, before we do
 _DRAIN_PING = b"draining"
-
-
-class _Active:
-    """A call on this connection. ending: the error to answer with when its task is cancelled by us; None: no answer."""
-
-    __slots__ = ("assembler", "body", "call", "encoding", "ending", "handler", "held", "started", "stream_id", "task")
-
-    def __init__(self, stream_id: int, call: Call, handler: answers.Handler, encoding: str) -> None:
-        self.stream_id = stream_id
-        self.call = call
-        self.handler = handler
-        self.encoding = encoding
-        self.held = 0
-        self.assembler: Assembler | None = None
-        self.body: asyncio.Future[tuple[bool, bytes]] | None = None
-        self.task: asyncio.Task[None] | None = None
-        self.started = False
-        self.ending: GrpcError | None = None
 
 
 class ServerConnection(asyncio.Protocol):
@@ -87,7 +69,7 @@ class ServerConnection(asyncio.Protocol):
             ),
         )
         self._transport: asyncio.Transport | None = None
-        self._calls: dict[int, _Active] = {}
+        self._calls: dict[int, ActiveCall] = {}
         self._tasks = 0  # running handlers, also of calls that are gone
         self._held = 0  # bytes of messages in memory
         self._partial = 0  # those of messages that are not complete
@@ -116,7 +98,7 @@ class ServerConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._serving.connections.add(self)
-        self._peer = _address(transport.get_extra_info("peername"))
+        self._peer = address_of(transport.get_extra_info("peername"))
         tls = transport.get_extra_info("ssl_object")
         if tls is not None and tls.selected_alpn_protocol() not in ("h2", None):
             transport.close()
@@ -197,7 +179,7 @@ class ServerConnection(asyncio.Protocol):
             return
         headers = event.headers
         found = dict(headers)
-        if len(found) != len(headers) and _repeats_pseudo_header(headers):
+        if len(found) != len(headers) and repeats_pseudo_header(headers):
             self._core.reset(stream_id, frames.PROTOCOL_ERROR)
             return
         path = found.get(":path", "")
@@ -225,7 +207,7 @@ class ServerConnection(asyncio.Protocol):
         if self._tasks >= self._serving.max_streams:
             self._core.reset(stream_id, frames.REFUSED_STREAM)
             return
-        active = _Active(stream_id, Call(path, self._peer, headers, deadline), handler, encoding)
+        active = ActiveCall(stream_id, Call(path, self._peer, headers, deadline), handler, encoding)
         self._calls[stream_id] = active
         if deadline is not None:
             self._watch_deadline(deadline)
@@ -284,7 +266,7 @@ class ServerConnection(asyncio.Protocol):
         active.assembler = None
         self._body_complete(active, compressed, message)
 
-    def _body_complete(self, active: _Active, compressed: bool, message: bytes) -> None:
+    def _body_complete(self, active: ActiveCall, compressed: bool, message: bytes) -> None:
         if active.body is not None:
             if not active.body.done():
                 active.body.set_result((compressed, message))
@@ -311,11 +293,11 @@ class ServerConnection(asyncio.Protocol):
 
     # -------------------------------------------------------------------- calls
 
-    def _start(self, active: _Active, work: "answers.Work") -> None:
+    def _start(self, active: ActiveCall, work: "answers.Work") -> None:
         self._tasks += 1
         active.task = self._loop.create_task(work)
 
-    async def _authenticate_and_serve(self, active: _Active, body: "asyncio.Future[tuple[bool, bytes]]") -> None:
+    async def _authenticate_and_serve(self, active: ActiveCall, body: "asyncio.Future[tuple[bool, bytes]]") -> None:
         authenticate = self._serving.authenticate
         assert authenticate is not None
         active.started = True
@@ -335,7 +317,7 @@ class ServerConnection(asyncio.Protocol):
         else:
             await self._serve(active, compressed, message)
 
-    async def _serve(self, active: _Active, compressed: bool, message: bytes) -> None:
+    async def _serve(self, active: ActiveCall, compressed: bool, message: bytes) -> None:
         active.started = True
         try:
             if compressed:
@@ -352,7 +334,7 @@ class ServerConnection(asyncio.Protocol):
         else:
             self._ended(active, None, reply)
 
-    def _inflate(self, active: _Active, packed: bytes) -> bytes:
+    def _inflate(self, active: ActiveCall, packed: bytes) -> bytes:
         """Decompress a message, within the budget. Raises GrpcError."""
         message = inflate(packed, active.encoding, self._serving.max_message_bytes)
         budget = self._serving.connection_budget
@@ -362,7 +344,7 @@ class ServerConnection(asyncio.Protocol):
         self._held += len(message)
         return message
 
-    def _ended(self, active: _Active, error: GrpcError | None, reply: bytes) -> None:
+    def _ended(self, active: ActiveCall, error: GrpcError | None, reply: bytes) -> None:
         """A task ended: answer, unless the call is gone."""
         self._tasks -= 1
         self._release(active)
@@ -380,14 +362,14 @@ class ServerConnection(asyncio.Protocol):
         self._regulate()
         self._flush_soon()
 
-    def _release(self, active: _Active) -> None:
+    def _release(self, active: ActiveCall) -> None:
         if active.assembler is not None:
             self._partial -= active.held
             active.assembler = None
         self._held -= active.held
         active.held = 0
 
-    def _fail_early(self, active: _Active, error: GrpcError) -> None:
+    def _fail_early(self, active: ActiveCall, error: GrpcError) -> None:
         """Answer a call whose body is not complete, or is wrong."""
         del self._calls[active.stream_id]
         self._release(active)
@@ -402,7 +384,7 @@ class ServerConnection(asyncio.Protocol):
         self._core.send_headers(stream_id, block, True)
         self._core.reset(stream_id, frames.NO_ERROR)
 
-    def _cancel(self, active: _Active, error: GrpcError | None) -> None:
+    def _cancel(self, active: ActiveCall, error: GrpcError | None) -> None:
         """End a call from outside: answered with `error`, or not at all when the peer is gone or lost interest."""
         if active.started and error is not None:
             active.ending = error
@@ -415,7 +397,7 @@ class ServerConnection(asyncio.Protocol):
             self._cancel_task(active)
             self._life.call_ended()
 
-    def _cancel_task(self, active: _Active) -> None:
+    def _cancel_task(self, active: ActiveCall) -> None:
         """Cancel the handler. A task that has not begun never will, so that it is counted off here."""
         if active.task is not None:
             active.task.cancel()
@@ -511,19 +493,3 @@ class ServerConnection(asyncio.Protocol):
         self._life.linger(_LAST_WORDS)
         if self._transport is not None:
             self._transport.close()
-
-
-def _repeats_pseudo_header(headers: list[Header]) -> bool:
-    names = [name for name, _ in headers if name.startswith(":")]
-    return len(names) != len(set(names))
-
-
-def _address(peername: object) -> str:
-    """The IP address of a peer; "" for what is no IP socket."""
-    if not isinstance(peername, tuple) or not peername:
-        return ""
-    host = str(peername[0])
-    if host.startswith("::ffff:"):
-        mapped = ipaddress.IPv6Address(host.partition("%")[0]).ipv4_mapped
-        return str(mapped) if mapped is not None else host
-    return host

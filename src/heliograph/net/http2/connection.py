@@ -31,6 +31,7 @@ from heliograph.net.http2.events import (
     StreamReset,
 )
 from heliograph.net.http2.header_block import BlockDecoder
+from heliograph.net.http2.limits import Limits, unpadded
 from heliograph.net.http2.outbox import Outbox
 from heliograph.net.http2.settings import PeerSettings
 from heliograph.net.http2.stream import Stream
@@ -41,44 +42,6 @@ _PREFACE_LENGTH: Final = len(frames.PREFACE)
 _MAX_CONTINUATIONS: Final = 16
 _FORGIVEN_PER_CALL: Final = 4.0
 _SMALL: Final = 256  # bytes; less than this is no burden to send, so it counts as doing nothing where it is useless
-
-
-class Limits:
-    """What a connection allows its peer.
-
-    max_frame: payload bytes of a frame. max_header_list: bytes, as SETTINGS_MAX_HEADER_LIST_SIZE counts.
-    max_streams: at a time, opened by the peer. connection_window, stream_window: bytes.
-    penalties: see the module; penalties_per_second: how fast they are forgiven.
-    """
-
-    __slots__ = (
-        "connection_window",
-        "max_frame",
-        "max_header_list",
-        "max_streams",
-        "penalties",
-        "penalties_per_second",
-        "stream_window",
-    )
-
-    def __init__(
-        self,
-        *,
-        max_frame: int = 65536,
-        max_header_list: int = 16384,
-        max_streams: int = 1000,
-        connection_window: int = 16 << 20,
-        stream_window: int = 4 << 20,
-        penalties: int = 2000,
-        penalties_per_second: float = 200.0,
-    ) -> None:
-        self.max_frame = max_frame
-        self.max_header_list = max_header_list
-        self.max_streams = max_streams
-        self.connection_window = min(max(connection_window, frames.DEFAULT_WINDOW), frames.MAX_WINDOW)
-        self.stream_window = min(stream_window, frames.MAX_WINDOW)
-        self.penalties = penalties
-        self.penalties_per_second = penalties_per_second
 
 
 class Connection:
@@ -292,7 +255,7 @@ class Connection:
             self._stream_fault(stream, frames.PROTOCOL_ERROR, "DATA before HEADERS", events)
             return
         if flags & frames.PADDED:
-            start, stop = _unpadded(data, start, stop)
+            start, stop = unpadded(data, start, stop)
         if start == stop and not ended:
             self._penalize()
             return
@@ -306,7 +269,7 @@ class Connection:
         if flags & (frames.PADDED | frames.HAS_PRIORITY):
             start, stop = 0, len(payload)
             if flags & frames.PADDED:
-                start, stop = _unpadded(payload, start, stop)
+                start, stop = unpadded(payload, start, stop)
             if flags & frames.HAS_PRIORITY:
                 start += 5
             if start > stop:
@@ -526,17 +489,6 @@ class Connection:
         self._outbox.clear()
         self._outbox.add(frames.goaway(self.last_peer_stream, fault.code, fault.reason.encode()[:256]))
         events.append(ConnectionFailed(fault.code, fault.reason))
-
-
-def _unpadded(data: bytes, start: int, stop: int) -> tuple[int, int]:
-    """Where the payload is inside a padded one. Raises ConnectionFault."""
-    if start == stop:
-        raise ConnectionFault(frames.FRAME_SIZE_ERROR, "padded frame without a pad length")
-    end = stop - data[start]
-    start += 1
-    if end < start:
-        raise ConnectionFault(frames.PROTOCOL_ERROR, "padding longer than the frame")
-    return start, end
 
 
 def _informational(headers: list[tuple[str, str]]) -> bool:
