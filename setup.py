@@ -43,6 +43,15 @@ HOT: tuple[str, ...] = (
     "src/heliograph/otlp/request.py",
     "src/heliograph/otlp/resource.py",
     "src/heliograph/otlp/split.py",
+    "src/heliograph/net/http2/errors.py",
+    "src/heliograph/net/http2/events.py",
+    "src/heliograph/net/http2/frames.py",
+    "src/heliograph/net/http2/settings.py",
+    "src/heliograph/net/http2/stream.py",
+    "src/heliograph/net/http2/limits.py",
+    "src/heliograph/net/http2/outbox.py",
+    "src/heliograph/net/http2/header_block.py",
+    "src/heliograph/net/http2/connection.py",
 )
 """Modules compiled together. They are fully typed, import no third-party package when loaded, and keep to what mypyc
 takes: no nested functions or generators in what is hot, plain classes with __slots__."""
