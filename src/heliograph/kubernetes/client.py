@@ -1,0 +1,143 @@
+"""The thin driver: GET requests to the API server, bounded answers, errors as ApiError.
+
+One connection pool for all components of a process that reach the same server as the same identity. A connection that
+died without a word is found by TCP keepalive within a minute: a watch may be silent for long. `kube_api_qps` and
+`kube_api_burst` space the requests, as client-go's do; 0 leaves them alone.
+"""
+
+import asyncio
+import math
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from heliograph import __version__
+from heliograph.component.clock import Clock
+from heliograph.component.errors import StartError
+from heliograph.kubernetes.access import Access
+from heliograph.kubernetes.errors import ApiError, BadAnswer
+
+LONGEST_BODY = 256 * 1024 * 1024
+"""Bytes of one page of a list, after decompression."""
+_CONNECT_SECONDS = 15.0
+_READ_SECONDS = 60.0
+_KEEPALIVE = {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+
+
+class _Status(msgspec.Struct):
+    message: str = ""
+
+
+class ApiClient:
+    """`open` before use, `close` after it."""
+
+    def __init__(self, access: Access, clock: Clock, *, qps: float = 0.0, burst: int = 0) -> None:
+        self.access = access
+        self._clock = clock
+        self._qps, self._burst = qps, max(1, burst)
+        self._next = -math.inf
+        self._session: aiohttp.ClientSession | None = None
+
+    def open(self) -> None:
+        """Get ready; connects with the first request."""
+        connector = aiohttp.TCPConnector(limit=0, ssl=self.access.tls or True, socket_factory=_socket)
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            headers={"User-Agent": f"heliograph/{__version__}", **self.access.headers},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
+            auto_decompress=True,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def body(self, path: str, query: Mapping[str, str], accept: str) -> bytes:
+        """The whole answer of a GET. Raises ApiError."""
+        async with self.stream(path, query, accept, read_seconds=_READ_SECONDS) as content:
+            pieces = bytearray()
+            async for piece in content.iter_any():
+                pieces += piece
+                if len(pieces) > LONGEST_BODY:
+                    raise BadAnswer(f"GET {path}: the answer is longer than {LONGEST_BODY} bytes")
+            return bytes(pieces)
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, query: Mapping[str, str], accept: str, read_seconds: float | None = None
+    ) -> AsyncIterator[aiohttp.StreamReader]:
+        """The answer of a GET while it comes. Raises ApiError, also for what the body of the `async with` reads."""
+        session = self._session
+        if session is None:
+            raise ApiError(f"GET {path}: the client is closed")
+        await self._pace()
+        url = self.access.server + path
+        try:
+            async with session.get(
+                url,
+                params=query,
+                headers=self._headers(accept, compressed=read_seconds is not None),
+                server_hostname=self.access.server_name or None,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=read_seconds),
+            ) as response:
+                if response.status != 200:
+                    raise await self._refusal(path, response)
+                yield response.content
+        except StartError as error:
+            raise ApiError(str(error)) from None
+        except (aiohttp.ClientError, OSError, EOFError) as error:
+            raise ApiError(f"GET {url}: {_reason(error)}") from error
+
+    def _headers(self, accept: str, compressed: bool) -> dict[str, str]:
+        headers = {"Accept": accept, "Accept-Encoding": "gzip" if compressed else "identity"}
+        token = self.access.token.value(self._clock.monotonic())
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        return headers
+
+    async def _refusal(self, path: str, response: aiohttp.ClientResponse) -> ApiError:
+        if response.status == 401:
+            self.access.token.forget()
+        text = await response.content.read(64 * 1024)
+        try:
+            message = msgspec.json.decode(text, type=_Status).message
+        except msgspec.MsgspecError:
+            message = ""
+        after = response.headers.get("Retry-After", "")
+        return ApiError(
+            f"GET {path}: {response.status} {message or response.reason}",
+            response.status,
+            float(after) if after.isascii() and after.isdigit() and len(after) < 6 else None,
+        )
+
+    async def _pace(self) -> None:
+        if self._qps <= 0:
+            return
+        now = self._clock.monotonic()
+        self._next = max(self._next, now - self._burst / self._qps) + 1 / self._qps
+        if self._next > now:
+            await self._clock.sleep(self._next - now)
+
+
+def _socket(address: Any) -> socket.socket:
+    made = socket.socket(address[0], address[1], address[2])
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if hasattr(socket, name):
+            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    return made
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"the server's certificate is not accepted: {error.certificate_error}"
+    if isinstance(error, asyncio.TimeoutError):
+        return "no answer in time"
+    return str(error) or type(error).__name__

@@ -1,0 +1,16 @@
+"""What can go wrong between this process and the Kubernetes API."""
+
+from heliograph.component.errors import HeliographError
+
+
+class ApiError(HeliographError):
+    """A request failed. status: of HTTP, 0 when there was no answer. after: seconds that the server asked to wait."""
+
+    def __init__(self, message: str, status: int = 0, after: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.after = after
+
+
+class BadAnswer(ApiError):
+    """The answer is not what the API promises: no JSON of that shape, or longer than any object can be."""
