@@ -3,30 +3,13 @@
 Source: the metadata of opentelemetry-collector-contrib's host metrics scrapers, and the output of release 0.156.
 """
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """kind: "sum" (cumulative), "counter" (cumulative and monotonic) or "gauge"; whole: whether values are integers."""
-
-    name: str
-    unit: str
-    kind: str
-    whole: bool
-    on: bool
-    description: str
-
-
-def _table(*rows: tuple[str, str, str, bool, bool, str]) -> dict[str, Metric]:
-    return {row[0]: Metric(*row) for row in rows}
-
+from heliograph.otlp.metrics_encode import Metric, metric_table
 
 INT, DOUBLE, ON, OFF = True, False, True, False
 SUM, COUNTER, GAUGE = "sum", "counter", "gauge"
 
 METRICS: dict[str, dict[str, Metric]] = {
-    "cpu": _table(
+    "cpu": metric_table(
         ("system.cpu.time", "s", COUNTER, DOUBLE, ON, "Total seconds each logical CPU spent on each mode."),
         (
             "system.cpu.utilization",
@@ -40,7 +23,7 @@ METRICS: dict[str, dict[str, Metric]] = {
         ("system.cpu.logical.count", "{cpu}", SUM, INT, OFF, "Number of available logical CPUs."),
         ("system.cpu.frequency", "Hz", GAUGE, DOUBLE, OFF, "Current frequency of the CPU core in Hz."),
     ),
-    "memory": _table(
+    "memory": metric_table(
         ("system.memory.usage", "By", SUM, INT, ON, "Bytes of memory in use."),
         ("system.memory.utilization", "1", GAUGE, DOUBLE, OFF, "Share of memory bytes in use (0 to 1)."),
         ("system.linux.memory.available", "By", SUM, INT, OFF, "Memory available for new programs, without swapping."),
@@ -48,7 +31,7 @@ METRICS: dict[str, dict[str, Metric]] = {
         ("system.memory.limit", "By", SUM, INT, OFF, "Total bytes of memory."),
         ("system.memory.page_size", "By", GAUGE, INT, OFF, "Size of a page of memory."),
     ),
-    "disk": _table(
+    "disk": metric_table(
         ("system.disk.io", "By", COUNTER, INT, ON, "Disk bytes transferred."),
         ("system.disk.operations", "{operations}", COUNTER, INT, ON, "Disk operations count."),
         ("system.disk.io_time", "s", COUNTER, DOUBLE, ON, "Time disk spent activated."),
@@ -57,17 +40,17 @@ METRICS: dict[str, dict[str, Metric]] = {
         ("system.disk.pending_operations", "{operations}", SUM, INT, ON, "The queue size of pending I/O operations."),
         ("system.disk.merged", "{operations}", COUNTER, INT, ON, "Disk reads and writes merged into one operation."),
     ),
-    "filesystem": _table(
+    "filesystem": metric_table(
         ("system.filesystem.usage", "By", SUM, INT, ON, "Filesystem bytes used."),
         ("system.filesystem.inodes.usage", "{inodes}", SUM, INT, ON, "Filesystem inodes used."),
         ("system.filesystem.utilization", "1", GAUGE, DOUBLE, OFF, "Fraction of filesystem bytes used."),
     ),
-    "load": _table(
+    "load": metric_table(
         ("system.cpu.load_average.1m", "{thread}", GAUGE, DOUBLE, ON, "Average CPU load over 1 minute."),
         ("system.cpu.load_average.5m", "{thread}", GAUGE, DOUBLE, ON, "Average CPU load over 5 minutes."),
         ("system.cpu.load_average.15m", "{thread}", GAUGE, DOUBLE, ON, "Average CPU load over 15 minutes."),
     ),
-    "network": _table(
+    "network": metric_table(
         ("system.network.packets", "{packets}", COUNTER, INT, ON, "The number of packets transferred."),
         ("system.network.dropped", "{packets}", COUNTER, INT, ON, "The number of packets dropped."),
         ("system.network.errors", "{errors}", COUNTER, INT, ON, "The number of errors encountered."),
@@ -76,17 +59,17 @@ METRICS: dict[str, dict[str, Metric]] = {
         ("system.network.conntrack.count", "{entries}", SUM, INT, OFF, "Entries in the connection tracking table."),
         ("system.network.conntrack.max", "{entries}", SUM, INT, OFF, "Limit of the connection tracking table."),
     ),
-    "paging": _table(
+    "paging": metric_table(
         ("system.paging.usage", "By", SUM, INT, ON, "Swap usage."),
         ("system.paging.utilization", "1", GAUGE, DOUBLE, OFF, "Swap utilization (0 to 1)."),
         ("system.paging.operations", "{operations}", COUNTER, INT, ON, "The number of paging operations."),
         ("system.paging.faults", "{faults}", COUNTER, INT, ON, "The number of page faults."),
     ),
-    "processes": _table(
+    "processes": metric_table(
         ("system.processes.count", "{processes}", SUM, INT, ON, "Total number of processes in each state."),
         ("system.processes.created", "{processes}", COUNTER, INT, ON, "Total number of created processes."),
     ),
-    "process": _table(
+    "process": metric_table(
         ("process.cpu.time", "s", COUNTER, DOUBLE, ON, "Total CPU seconds broken down by different states."),
         ("process.cpu.utilization", "1", GAUGE, DOUBLE, OFF, "Share of CPU time used since the last scrape (0 to 1)."),
         ("process.memory.usage", "By", SUM, INT, ON, "The amount of physical memory in use."),
@@ -101,7 +84,7 @@ METRICS: dict[str, dict[str, Metric]] = {
         ("process.context_switches", "{count}", COUNTER, INT, OFF, "Times the process has been context switched."),
         ("process.uptime", "s", GAUGE, DOUBLE, OFF, "The time the process has been running."),
     ),
-    "system": _table(
+    "system": metric_table(
         ("system.uptime", "s", GAUGE, DOUBLE, ON, "The time the system has been running."),
     ),
 }

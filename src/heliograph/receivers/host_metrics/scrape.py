@@ -1,15 +1,15 @@
 """All scrapers of one receiver: host files -> serialized ResourceMetrics, with what went wrong."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from heliograph import __version__
+from heliograph.component.scrape import Scrape
 from heliograph.otlp.attributes import encode_key_value
+from heliograph.otlp.metrics_encode import encode_metrics, resource_metrics
 from heliograph.otlp.wire import field as wire_field
 from heliograph.receivers.host_metrics.host import HostFiles
 from heliograph.receivers.host_metrics.metrics import METRICS
-from heliograph.receivers.host_metrics.points import encode_metrics, resource_metrics
 from heliograph.receivers.host_metrics.scrapers.cpu import CpuScraper
 from heliograph.receivers.host_metrics.scrapers.disk import DiskScraper
 from heliograph.receivers.host_metrics.scrapers.filesystem import FilesystemScraper
@@ -34,16 +34,6 @@ _SCRAPERS: Mapping[str, Any] = {
     "processes": ProcessesScraper,
     "system": SystemScraper,
 }
-
-
-@dataclass(slots=True)
-class Scrape:
-    """The result of one round. parts: serialized ResourceMetrics. points: data points by scraper. errors: scraper ->
-    what could not be read and why."""
-
-    parts: list[bytes] = field(default_factory=list)
-    points: dict[str, int] = field(default_factory=dict)
-    errors: dict[str, str] = field(default_factory=dict)
 
 
 class Scraping:

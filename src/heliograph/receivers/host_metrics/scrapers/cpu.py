@@ -1,8 +1,8 @@
 """CPU time by state, utilization, frequency and counts. Sources: /proc/stat, /proc/cpuinfo, cpufreq in /sys."""
 
+from heliograph.otlp.metrics_encode import Attributes, Point
 from heliograph.receivers.host_metrics.config import CpuConfig
 from heliograph.receivers.host_metrics.host import TICKS, HostFiles
-from heliograph.receivers.host_metrics.points import Attributes, Point
 
 _STATES = ("user", "nice", "system", "idle", "wait", "interrupt", "softirq", "steal")  # order of /proc/stat
 

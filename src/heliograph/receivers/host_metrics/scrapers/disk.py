@@ -1,9 +1,9 @@
 """Input and output of block devices. Source: /proc/diskstats (a sector is 512 bytes, times are milliseconds)."""
 
+from heliograph.otlp.metrics_encode import Point
 from heliograph.receivers.host_metrics.config import DiskConfig
 from heliograph.receivers.host_metrics.host import HostFiles
 from heliograph.receivers.host_metrics.match import chosen, matcher
-from heliograph.receivers.host_metrics.points import Point
 
 _SECTOR = 512
 _READ_WRITE = {  # metric: columns after the device's name for reads and writes, scale

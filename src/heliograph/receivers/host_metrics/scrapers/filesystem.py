@@ -5,10 +5,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from heliograph.otlp.metrics_encode import Attributes, Point
 from heliograph.receivers.host_metrics.config import FilesystemConfig
 from heliograph.receivers.host_metrics.host import HostFiles
 from heliograph.receivers.host_metrics.match import chosen, matcher
-from heliograph.receivers.host_metrics.points import Attributes, Point
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
 

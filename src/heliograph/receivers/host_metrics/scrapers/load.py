@@ -2,9 +2,9 @@
 
 import os
 
+from heliograph.otlp.metrics_encode import Point
 from heliograph.receivers.host_metrics.config import LoadConfig
 from heliograph.receivers.host_metrics.host import HostFiles
-from heliograph.receivers.host_metrics.points import Point
 
 
 class LoadScraper:

@@ -2,10 +2,10 @@
 
 from collections import Counter
 
+from heliograph.otlp.metrics_encode import Point
 from heliograph.receivers.host_metrics.config import NetworkConfig
 from heliograph.receivers.host_metrics.host import HostFiles
 from heliograph.receivers.host_metrics.match import chosen, matcher
-from heliograph.receivers.host_metrics.points import Point
 
 _COLUMNS = {  # metric: columns of /proc/net/dev for receive and transmit
     "system.network.packets": (1, 9),

@@ -1,8 +1,8 @@
 """Swap space, paging and page faults. Sources: /proc/swaps, /proc/vmstat, /proc/meminfo."""
 
+from heliograph.otlp.metrics_encode import Point
 from heliograph.receivers.host_metrics.config import PagingConfig
 from heliograph.receivers.host_metrics.host import HostFiles
-from heliograph.receivers.host_metrics.points import Point
 
 
 class PagingScraper:

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from heliograph.otlp.metrics_encode import Point
 from heliograph.receivers.host_metrics.config import ProcessConfig
 from heliograph.receivers.host_metrics.host import TICKS, HostFiles
 from heliograph.receivers.host_metrics.match import chosen, matcher
-from heliograph.receivers.host_metrics.points import Point
 from heliograph.receivers.host_metrics.scrapers.memory import meminfo
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")

@@ -3,9 +3,9 @@
 import os
 from collections import Counter
 
+from heliograph.otlp.metrics_encode import Point
 from heliograph.receivers.host_metrics.config import ProcessesConfig
 from heliograph.receivers.host_metrics.host import HostFiles
-from heliograph.receivers.host_metrics.points import Point
 
 _STATES = {  # of /proc/<pid>/stat; those of running and blocked ones come from /proc/stat
     "S": "sleeping",

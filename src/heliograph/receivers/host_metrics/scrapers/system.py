@@ -1,8 +1,8 @@
 """Uptime. Source: /proc/uptime."""
 
+from heliograph.otlp.metrics_encode import Point
 from heliograph.receivers.host_metrics.config import SystemConfig
 from heliograph.receivers.host_metrics.host import HostFiles
-from heliograph.receivers.host_metrics.points import Point
 
 
 class SystemScraper:

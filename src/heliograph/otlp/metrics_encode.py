@@ -1,21 +1,40 @@
-"""Data points -> serialized metrics, without building protobuf objects: a scrape runs on every node for ever.
+"""Data points -> serialized metrics, without building protobuf objects: scrapes run on every node for ever.
 
 Field numbers are opentelemetry-proto's metrics.proto. Attribute sets are encoded once and remembered.
 """
 
 import struct
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 
 from heliograph.otlp.attributes import encode_key_value
 from heliograph.otlp.wire import field
-from heliograph.receivers.host_metrics.metrics import Metric
 
 _INT_POINT = struct.Struct("<BQBQBq")  # start_time_unix_nano, time_unix_nano, as_int
 _DOUBLE_POINT = struct.Struct("<BQBQBd")  # start_time_unix_nano, time_unix_nano, as_double
 _START, _TIME, _DOUBLE, _INT = (2 << 3) | 1, (3 << 3) | 1, (4 << 3) | 1, (6 << 3) | 1
 _POINT_ATTRIBUTES = 7
 _CUMULATIVE, _MONOTONIC = b"\x10\x02", b"\x18\x01"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """kind: "sum" (cumulative), "counter" (cumulative and monotonic) or "gauge"; whole: whether values are integers;
+    on: whether it is reported when the configuration says nothing."""
+
+    name: str
+    unit: str
+    kind: str
+    whole: bool
+    on: bool
+    description: str
+
+
+def metric_table(*rows: tuple[str, str, str, bool, bool, str]) -> dict[str, Metric]:
+    """Metrics by name, from the fields of Metric in order."""
+    return {row[0]: Metric(*row) for row in rows}
+
 
 Attributes = tuple[tuple[str, str], ...]
 Point = tuple[Attributes, float]
@@ -26,7 +45,7 @@ def _attributes(pairs: Attributes) -> bytes:
     return b"".join(encode_key_value(_POINT_ATTRIBUTES, key, value) for key, value in pairs)
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=1024)
 def _head(metric: Metric) -> bytes:
     texts = (metric.name, metric.description, metric.unit)
     return b"".join(field(number, text.encode()) for number, text in enumerate(texts, 1))
