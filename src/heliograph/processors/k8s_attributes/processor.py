@@ -1,0 +1,284 @@
+"""The k8s_attributes processor: one index for all processors of a process with the same configuration, one memory of
+enriched resources for each, and, when configured, a place where telemetry waits for its pod."""
+
+import asyncio
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+
+from heliograph.component.batch import Batch, Fate, Outcome
+from heliograph.component.errors import DeliveryError, Retryable, StartError
+from heliograph.component.factory import Settings
+from heliograph.component.lifecycle import Host, Status
+from heliograph.kubernetes.access import access
+from heliograph.kubernetes.cluster import Cluster, give_back, take
+from heliograph.otlp.count import count
+from heliograph.otlp.resource import with_resource
+from heliograph.processors.k8s_attributes.association import Identifier
+from heliograph.processors.k8s_attributes.config import K8sAttributesConfig, WaitForPod
+from heliograph.processors.k8s_attributes.enrich import Enricher
+from heliograph.processors.k8s_attributes.index import Index
+from heliograph.processors.k8s_attributes.waiting import Waiting
+
+_EXPIRE_SECONDS = 30.0
+_PAUSES = (0.2, 5.0)  # between tries, when the next component refuses what has waited
+_IPV4 = "::ffff:"
+
+
+class K8sAttributesProcessor:
+    """Component and Consumer."""
+
+    def __init__(self, settings: Settings, config: K8sAttributesConfig) -> None:
+        assert settings.signal is not None
+        self._signal = settings.signal
+        self._next = settings.outputs[settings.signal]
+        self._config = config
+        self._telemetry = settings.telemetry
+        self._name = f"processor {settings.id}"
+        self._host: Host | None = None
+        self._index: Index | None = None
+        self._cluster: Cluster | None = None
+        self._enricher: Enricher | None = None
+        self._waiting: Waiting | None = None
+        self._wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._keys: tuple[str, str] = ("", "")
+        self._going: list[Batch] = []
+        self._known = settings.telemetry.counter(
+            "heliograph_k8s_waited_items", "Items that waited for their pod.", outcome="known"
+        )
+        self._unknown = settings.telemetry.counter(
+            "heliograph_k8s_waited_items", "Items that waited for their pod.", outcome="unknown"
+        )
+        self._full = settings.telemetry.counter(
+            "heliograph_k8s_waited_items", "Items that waited for their pod.", outcome="no_room"
+        )
+        if config.wait_for_pod.timeout and not config.passthrough:
+            settings.telemetry.waiting(self._signal, self._held)
+
+    async def start(self, host: Host) -> None:
+        """Begin to watch, and wait for all pods if configured. Raises StartError."""
+        self._host = host
+        config = self._config
+        node = os.environ.get(config.filter.node_from_env_var, "") or config.filter.node
+        if config.passthrough:
+            self._enricher = Enricher(Index(config, node, host.clock), passthrough=True)
+            host.report(Status.OK)
+            return
+        try:
+            found = access(config.auth_type, config.context, os.environ)
+        except StartError as error:
+            raise StartError(f"{self._name}: {error}") from None
+        pace = (config.kube_api_qps, config.kube_api_burst)
+        identity = repr(
+            (config.auth_type, config.context, found.server, pace, os.environ.get("KUBECONFIG"), host.clock)
+        )
+        same = replace(config, wait_for_pod=WaitForPod(), wait_for_metadata=False)
+        self._keys = (f"cluster {identity}", f"k8s_attributes {identity} {node} {same!r}")
+        cluster = take(self._keys[0], lambda: Cluster(found, host.clock, qps=pace[0], burst=pace[1]))
+        index = take(self._keys[1], lambda: Index(config, node, host.clock))
+        self._cluster, self._index = cluster, index
+        self._enricher = Enricher(index)
+        index.changed.append(self._report)
+        index.listen(cluster)
+        self._meter(index)
+        self._report()
+        if config.wait_for_pod.timeout:
+            waiting = Waiting(float(config.wait_for_pod.timeout), int(config.wait_for_pod.max_bytes))
+            self._waiting = waiting
+            index.added.append(self._arrived)
+            self._tasks.append(host.spawn(self._leave(waiting), "waiting for pods"))
+        self._tasks.append(host.spawn(self._expire(index), "deleted pods"))
+        if config.wait_for_metadata:
+            await self._until_ready(index)
+
+    async def shutdown(self, deadline: float) -> None:
+        """Stop watching; what waits goes on without its pod, what is not taken by `deadline` is dropped and counted."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        host, waiting, self._waiting = self._host, self._waiting, None
+        if waiting is not None and host is not None:
+            self._going += [batch for batch, _ in waiting.leave(0.0, everything=True)]
+            try:
+                async with asyncio.timeout(max(0.0, deadline - host.clock.monotonic())):
+                    while self._going:
+                        await self._hand_on(host)
+            except TimeoutError:
+                pass
+            for batch in self._going:
+                self._telemetry.dropped(self._signal, batch.items, "shutdown")
+                batch.finish(Outcome(Fate.DROPPED, "shutdown"))
+            self._going.clear()
+        index, cluster, self._index, self._cluster = self._index, self._cluster, None, None
+        if index is None or cluster is None:
+            return
+        index.changed.remove(self._report)
+        if self._arrived in index.added:
+            index.added.remove(self._arrived)
+        if give_back(self._keys[1]):
+            await cluster.forget(index)
+        if give_back(self._keys[0]):
+            await cluster.close()
+
+    async def consume(self, batch: Batch) -> None:
+        """Hand on the batch with its resources enriched; parts of unknown pods may wait."""
+        enricher = self._enricher
+        if enricher is None:
+            raise Retryable(f"{self._name}: not started")
+        if self._waiting is not None:
+            await self._consume_waiting(batch, enricher, self._waiting)
+            return
+        peer = batch.context.peer.removeprefix(_IPV4)
+        apply = enricher.apply
+        await self._next.consume(batch.with_parts([apply(part, peer) for part in batch.parts]))
+
+    async def _consume_waiting(self, batch: Batch, enricher: Enricher, waiting: Waiting) -> None:
+        assert self._host is not None
+        peer, now = batch.context.peer.removeprefix(_IPV4), self._host.clock.monotonic()
+        ready: list[bytes] = []
+        late: dict[Identifier, list[bytes]] = {}
+        size = 0
+        for part in batch.parts:
+            enriched, _ = enricher.look(part, peer)
+            if enriched.identifier and not enriched.known and not waiting.in_vain(enriched.identifier, now):
+                if waiting.room(size + len(part)):
+                    late.setdefault(enriched.identifier, []).append(part)
+                    size += len(part)
+                    continue
+                self._full.add(count(str(self._signal), part))
+            ready.append(part if enriched.resource is None else with_resource(part, enriched.resource))
+        if not late:
+            await self._next.consume(batch.with_parts(ready))
+            return
+        signal = str(self._signal)
+        pieces = [(parts, sum(count(signal, part) for part in parts)) for parts in late.values()]
+        if ready:
+            pieces.append((ready, batch.items - sum(items for _, items in pieces)))
+        split = batch.split(pieces)
+        if ready:
+            await self._next.consume(split.pop())
+        for identifier, piece in zip(late, split, strict=True):
+            waiting.add(identifier, piece, now)
+        self._wake.set()
+
+    def _arrived(self, identifiers: Iterable[Identifier]) -> None:
+        if self._waiting is not None and self._waiting.arrived(identifiers):
+            self._wake.set()
+
+    async def _leave(self, waiting: Waiting) -> None:
+        """Hand on what need not wait any longer, for ever."""
+        host = self._host
+        assert host is not None
+        pause = 0.0
+        while True:
+            end = waiting.next_end
+            now = host.clock.monotonic()
+            limit = pause or (max(0.0, end - now) if end is not None else None)
+            await _event_or_sleep(self._wake, host, limit)
+            self._wake.clear()
+            for batch, known in waiting.leave(host.clock.monotonic()):
+                (self._known if known else self._unknown).add(batch.items)
+                self._going.append(batch)
+            taken = await self._hand_on(host)
+            pause = 0.0 if taken else min(max(pause * 2, _PAUSES[0]), _PAUSES[1])
+
+    async def _hand_on(self, host: Host) -> bool:
+        """Give what has waited to the next component. False when it does not take it now."""
+        enricher = self._enricher
+        assert enricher is not None
+        while self._going:
+            batch = self._going[0]
+            peer = batch.context.peer.removeprefix(_IPV4)
+            try:
+                await self._next.consume(batch.with_parts([enricher.apply(part, peer) for part in batch.parts]))
+            except Retryable as error:
+                self._telemetry.log.warning(
+                    "%d %s that waited are not taken: %s", batch.items, self._signal.items, error
+                )
+                await host.clock.sleep(_PAUSES[0])
+                return False
+            except DeliveryError as error:
+                self._telemetry.log.error("dropped %d %s: %s", batch.items, self._signal.items, error)
+                self._telemetry.dropped(self._signal, batch.items, "permanent_error")
+                batch.finish(Outcome(Fate.DROPPED, "permanent_error"))
+            self._going.pop(0)
+        return True
+
+    def _held(self) -> int:
+        waiting = self._waiting.items if self._waiting is not None else 0
+        return waiting + sum(batch.items for batch in self._going)
+
+    async def _expire(self, index: Index) -> None:
+        assert self._host is not None
+        while True:
+            await self._host.clock.sleep(_EXPIRE_SECONDS)
+            index.expire()
+
+    async def _until_ready(self, index: Index) -> None:
+        ready = asyncio.Event()
+
+        def look() -> None:
+            if index.ready:
+                ready.set()
+
+        index.changed.append(look)
+        look()
+        try:
+            async with asyncio.timeout(float(self._config.wait_for_metadata_timeout)):
+                await ready.wait()
+        except TimeoutError:
+            kinds = ", ".join(sorted({resource.plural for resource, _ in index.missing}))
+            problem = index.problem
+            await self.shutdown(0.0)
+            raise StartError(
+                f"{self._name}: not all {kinds} were known within wait_for_metadata_timeout "
+                f"({self._config.wait_for_metadata_timeout:g} s){': ' + problem if problem else ''}"
+            ) from None
+        finally:
+            if look in index.changed:
+                index.changed.remove(look)
+
+    def _report(self) -> None:
+        index, host = self._index, self._host
+        if index is not None and host is not None:
+            host.report(Status.RECOVERABLE_ERROR if index.problem else Status.OK, index.problem)
+
+    def _meter(self, index: Index) -> None:
+        telemetry = self._telemetry
+        enricher = self._enricher
+        assert enricher is not None
+        for what in index.counts:
+            telemetry.metrics.counted(
+                f"otelcol_otelsvc_k8s_pod_{what}",
+                f"Number of pod {what[:-1] if what != 'added' else 'add'} events received",
+                {"processor": str(telemetry.id)},
+                lambda what=what: index.counts[what],  # type: ignore[misc]
+            )
+        telemetry.metrics.gauge(
+            "otelcol_otelsvc_k8s_pod_table_size",
+            "Size of table containing pod info",
+            {"processor": str(telemetry.id)},
+            lambda: len(index.pods),
+        )
+        telemetry.metrics.counted(
+            "otelcol_otelsvc_k8s_ip_lookup_miss",
+            "Number of times pod by IP lookup failed",
+            {"processor": str(telemetry.id), "otelcol_signal": str(self._signal)},
+            lambda: enricher.misses,
+        )
+
+
+async def _event_or_sleep(event: asyncio.Event, host: Host, seconds: float | None) -> None:
+    """Return when the event is set or the time is over, whichever is first."""
+    if seconds is None:
+        await event.wait()
+        return
+    tasks = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(host.clock.sleep(seconds))]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
