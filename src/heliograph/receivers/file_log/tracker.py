@@ -77,10 +77,11 @@ class Tracker:
             if path not in present and id(file) not in taken:
                 self._left(file, now)
         for file in [file for file in self.files.values() if file.restored]:
-            # the checkpoint knew it and no path leads to it: rotated away, or compressed
+            # the checkpoint knew it and no path leads to it: renamed beside where it was, compressed, or gone
             file.restored = False
-            del self.files[file.key]
-            self._archive(file)
+            if not self._renamed(file, now):
+                del self.files[file.key]
+                self._archive(file)
         self.by_path = present
         for path, file in present.items():
             if file.path != path and present.get(file.path) is not file:
@@ -119,6 +120,27 @@ class Tracker:
         file.size, file.modified = status.st_size, status.st_mtime_ns
         idle = now - file.active
         file.next_stat = 0.0 if changed or file.pending else now + min(idle / 20, _IDLE_STAT_SECONDS)
+        return True
+
+    def _renamed(self, file: LogFile, now: float) -> bool:
+        """Whether a file that was rotated out of the patterns while nobody watched is still in its folder; then what
+        is left of it is read like the rest of any file that was renamed."""
+        folder = os.path.dirname(file.path)
+        try:
+            with os.scandir(folder) as entries:
+                paths = [entry.path for entry in entries if entry.inode() == file.key[1]]
+            status = os.stat(paths[0]) if paths else None
+        except OSError:
+            return False
+        if status is None or (status.st_dev, status.st_ino) != file.key:
+            return False
+        file.path = paths[0]
+        if not self._still(file):
+            file.close()
+            return False
+        file.size, file.modified, file.active = status.st_size, status.st_mtime_ns, now
+        file.gone_since = now
+        self.gone.append(file)
         return True
 
     def _same_head(self, file: LogFile) -> bool:
