@@ -1,11 +1,6 @@
 """A bulk server that records, and exporters that are started against it."""
 
-import os
-import shutil
-import socket
-import subprocess
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -111,28 +106,3 @@ async def start(server: BulkServer, tmp_path: Path) -> AsyncIterator[Start]:
     for one in running:
         await one.exporter.shutdown(one.host.clock.monotonic() + 1)
         await one.host.close()
-
-
-@pytest.fixture(scope="session")
-def elasticsearch_url(lab: Path) -> Iterator[str]:
-    """The lab's real Elasticsearch with Elastic's OpenTelemetry templates, one for all tests ($ELASTICSEARCH_LAB_URL
-    names one that runs already)."""
-    running = os.environ.get("ELASTICSEARCH_LAB_URL")
-    if running:
-        yield running
-        return
-    command = lab / "elasticsearch" / "elasticsearch"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    # Not below pytest's own folder: the server runs as another user, which that one is closed to.
-    folder = tempfile.mkdtemp(prefix="heliograph-elasticsearch-")
-    os.chmod(folder, 0o755)
-    up = subprocess.run(
-        [command, "up", "--port", port, "--dir", folder, "--heap", "512m"], capture_output=True, text=True, check=False
-    )
-    if up.returncode != 0:
-        pytest.fail(f"Elasticsearch did not start:\n{up.stdout}\n{up.stderr}")
-    yield next(line.partition("url: ")[2] for line in up.stdout.splitlines() if line.startswith("url: "))
-    subprocess.run([command, "down", "--port", port, "--dir", folder], capture_output=True, check=False)
-    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,181 @@
+"""`heliograph up` as a person runs it: the demo to searchable documents, ends by itself, a taken port, Ctrl-C."""
+
+import importlib.util
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from heliograph.store.client import store_file
+from heliograph.store.documents import Documents
+from heliograph.store.fields import values
+from heliograph.store.query import FOREVER
+
+spec = importlib.util.spec_from_file_location("tiers", Path(__file__).with_name("tiers.py"))
+assert spec is not None
+assert spec.loader is not None
+tiers = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tiers)
+
+
+def command(directory: Path, *more: str) -> list[str]:
+    """A command line of `heliograph up` with ports of its own."""
+    found = tiers.arguments(directory)
+    names = (
+        "otlp_grpc_port",
+        "otlp_http_port",
+        "store_port",
+        "gateway_port",
+        "backend_port",
+        "health_port",
+        "metrics_port",
+    )
+    ports = [f"--{name.replace('_', '-')}={getattr(found, name)}" for name in names]
+    return [sys.executable, "-m", "heliograph", "up", f"--directory={directory}", *ports, *more]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "COLUMNS": "100", "HELIOGRAPH_SYSTEM_LOGS": "/nonexistent"}
+
+
+def ledgers(output: str) -> dict[str, dict[str, list[int]]]:
+    """role -> entry -> numbers by signal, from what `up` prints at its end."""
+    found: dict[str, dict[str, list[int]]] = {}
+    role = ""
+    for line in output.splitlines():
+        if line.strip() in ("daemon", "gateway", "backend"):
+            role = line.strip()
+            found[role] = {}
+        elif role and (match := re.fullmatch(r"\s*(\w+)((?:\s+-?\d+)+)\s*", line)):
+            found[role][match[1]] = [int(number) for number in match[2].split()]
+    return found
+
+
+def alive(directory: Path) -> list[str]:
+    """Processes that still work in this directory."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+                variables = (entry / "environ").read_bytes().decode("utf-8", "replace")
+            except OSError:
+                continue
+            if str(directory) in line or f"HELIOGRAPH_STORAGE={directory}" in variables:
+                found.append(line)
+    return found
+
+
+@pytest.mark.timeout(120)
+def test_the_demo_ends_by_itself(tmp_path: Path) -> None:
+    """Logs, metrics and traces are in the store, all with host.name; the ledgers close and agree."""
+    directory = tmp_path / "data"
+    done = subprocess.run(
+        command(directory, "--demo", "--for", "14s"), capture_output=True, text=True, env=environment(), check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = ledgers(done.stdout)
+    assert set(told) == {"daemon", "gateway", "backend"}, done.stdout
+    assert told["daemon"]["received"] == told["daemon"]["sent"] == told["gateway"]["received"]
+    assert told["gateway"]["sent"] == told["backend"]["received"] == told["backend"]["sent"]
+    assert all(entries["difference"] == [0, 0, 0] for entries in told.values())
+    documents = Documents(store_file(directory))
+    names = [stream.name for stream in documents.streams()]
+    found = [(row.stream, json.loads(row.source)) for row in documents.read(names, FOREVER, ())]
+    documents.close()
+    kinds = Counter(stream.partition("-")[0] for stream, _ in found)
+    assert min(kinds[kind] for kind in ("logs", "metrics", "traces")) >= 10, kinds
+    assert all(values(document, "host.name") for _, document in found)
+    services = {value for _, document in found for value in values(document, "service.name")}
+    assert services == {"frontend", "checkout", "payment"}
+    lines = [document for stream, document in found if stream.startswith("logs") and values(document, "log.iostream")]
+    assert len({values(document, "log.record.uid")[0] for document in lines}) == len(lines) > 10
+    assert values(lines[0], "k8s.namespace.name") == ["shop"]
+    assert not list(directory.rglob("dead-letters/*.ndjson"))
+    assert alive(directory) == []
+    searched = subprocess.run(
+        [sys.executable, "-m", "heliograph", "search", "service.name:checkout", f"--directory={directory}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "checkout" in searched.stdout
+
+
+@pytest.mark.elasticsearch
+@pytest.mark.timeout(180)
+def test_the_demo_in_a_real_elasticsearch(tmp_path: Path, elasticsearch_url: str) -> None:
+    """`up --elasticsearch`: everything that was received is indexed, nothing is rejected or doubled."""
+    directory = tmp_path / "data"
+    done = subprocess.run(
+        command(directory, "--demo", "--for", "20s", f"--elasticsearch={elasticsearch_url}"),
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    backend = ledgers(done.stdout)["backend"]
+    assert backend["received"] == backend["sent"]
+    assert "dead_lettered" not in backend
+    assert "dropped" not in backend
+    urllib.request.urlopen(urllib.request.Request(f"{elasticsearch_url}/_refresh", method="POST")).close()
+
+    def count(index: str, query: str) -> int:
+        with urllib.request.urlopen(f"{elasticsearch_url}/{index}/_count?q={query}") as response:
+            found: int = json.load(response)["count"]
+            return found
+
+    spans = backend["received"][0]
+    assert count("traces-*", "resource.attributes.service.namespace:shop") == spans
+    assert count("metrics-*", "resource.attributes.service.namespace:shop") >= 3
+    assert count("logs-*", "resource.attributes.k8s.namespace.name:shop") >= 10
+
+
+def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    arguments = command(tmp_path / "data")
+    flag = next(one for one in arguments if one.startswith("--gateway-port="))
+    port = int(flag.partition("=")[2])
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"port {port} is taken" in done.stderr
+    assert "--gateway-port" in done.stderr
+
+
+@pytest.mark.timeout(90)
+def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    output = tmp_path / "output"
+    with (
+        output.open("wb") as file,
+        subprocess.Popen(command(directory), stdout=file, stderr=file, env=environment()) as up,
+    ):
+        end = time.monotonic() + 40
+        while not store_file(directory).exists() or not _streams(directory):
+            assert up.poll() is None, output.read_text()
+            assert time.monotonic() < end, output.read_text()
+            time.sleep(0.2)
+        up.send_signal(signal.SIGINT)
+        assert up.wait(40) == 0
+    assert "each role drains into the next" in output.read_text()
+    assert alive(directory) == []
+
+
+def _streams(directory: Path) -> list[str]:
+    documents = Documents(store_file(directory))
+    try:
+        return [stream.name for stream in documents.streams()]
+    finally:
+        documents.close()
