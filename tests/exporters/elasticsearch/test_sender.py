@@ -93,11 +93,12 @@ async def test_a_failing_request_is_waited_out(start: Start, server: BulkServer,
     assert exporter.account.difference == 0
 
 
-async def test_retry_after_is_honoured(start: Start, server: BulkServer) -> None:
-    """The next attempt comes no sooner than the server asks."""
+@pytest.mark.parametrize("value", ["30", "Tue, 14 Nov 2023 22:13:50 GMT"])
+async def test_retry_after_is_honoured(start: Start, server: BulkServer, value: str) -> None:
+    """The next attempt comes no sooner than the server asks, in seconds or by a date."""
     clock = ManualClock()
     exporter = await start("logs", clock=clock)
-    server.answers.append(Answer(status=429, headers={"Retry-After": "30"}))
+    server.answers.append(Answer(status=429, headers={"Retry-After": value}))
     sending = asyncio.ensure_future(exporter.send(some_logs("a")))
     await server.wait_for(lambda server: len(server.requests) == 1)
     await until(lambda: clock.sleeping == 1)

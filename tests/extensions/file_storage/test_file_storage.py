@@ -187,3 +187,17 @@ async def test_on_rebound_gives_space_back_while_running(tmp_path: Path) -> None
 def test_what_is_not_done_is_refused_by_name(keys: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         from_plain(FileStorageConfig, keys)
+
+
+async def test_a_full_disk_is_an_os_error_and_passes(tmp_path: Path) -> None:
+    """Owners need not know what the values are kept in."""
+    extension = await started(tmp_path)
+    values = extension.key_value("owner")
+    values.set("a", b"1")
+    values._opened.execute("PRAGMA max_page_count = 4")
+    with pytest.raises(OSError, match="full"):
+        values.set("b", b"x" * 100_000)
+    values._opened.execute("PRAGMA max_page_count = 1000")
+    values.set("b", b"x" * 100_000)
+    assert values.get("a") == b"1"
+    await extension.shutdown(0)

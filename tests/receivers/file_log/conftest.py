@@ -24,6 +24,8 @@ class Values:
 
     def __init__(self) -> None:
         self.values: dict[str, bytes] = {}
+        self.full = False
+        self.refused = 0
 
     def key_value(self, owner: str) -> "Values":
         self.owner = owner
@@ -36,6 +38,9 @@ class Values:
         return self.values.get(key)
 
     def set(self, key: str, value: bytes) -> None:
+        if self.full:
+            self.refused += 1
+            raise OSError("disk is full")
         self.values[key] = value
 
     def delete(self, key: str) -> None:

@@ -207,3 +207,24 @@ async def test_kill_9_under_load_with_rotation_loses_nothing_and_doubles_nothing
     await process.wait()
     numbers = sorted(int(body.rsplit(" ", 1)[1]) for body in arrived().values())
     assert numbers == list(range(written))
+
+
+async def test_a_full_disk_under_the_checkpoint_stops_no_reading(
+    lab_of_files: Any, tmp_path: Path, values: Any
+) -> None:
+    """Lines still arrive, and the checkpoint is kept as soon as that is possible again."""
+    path = tmp_path / "a.log"
+    path.write_text("one\n")
+    running = await lab_of_files.run(storage=values)
+    await until(lambda: offsets(values) == [4])
+    values.full = True
+    with path.open("a") as file:
+        file.write("two\n")
+    await running.sink.wait_for(2)
+    await until(lambda: values.refused >= 2)
+    with path.open("a") as file:
+        file.write("three\n")
+    await running.sink.wait_for(3)
+    assert offsets(values) == [4]
+    values.full = False
+    await until(lambda: offsets(values) == [14])

@@ -193,6 +193,26 @@ async def test_a_batch_that_is_refused_is_offered_until_it_is_taken(lab_of_files
     assert running.bodies == ["one", "two"]
 
 
+@pytest.mark.parametrize(
+    "retry", [{"enabled": False}, {"initial_interval": "10ms", "max_interval": "10ms", "max_elapsed_time": "50ms"}]
+)
+async def test_a_written_end_of_retrying_drops_and_counts(
+    lab_of_files: Any, tmp_path: Path, retry: dict[str, Any]
+) -> None:
+    """retry_on_failure::enabled: false and max_elapsed_time do what they do upstream."""
+    (tmp_path / "a.log").write_text("one\ntwo\n")
+    sink = SinkConsumer(refuse=[Retryable("not now")] * (1 if "enabled" in retry else 100))
+    running = await lab_of_files.run(sink=sink, retry_on_failure=retry)
+    account = running.settings.telemetry.ledger.accounts
+    await until(lambda: [entry.dropped["given_up"] for entry in account.values() if entry.dropped] == [2])
+    assert sink.refused < 20
+    sink.refuse.clear()
+    with (tmp_path / "a.log").open("a") as file:
+        file.write("three\n")
+    await sink.wait_for(1)
+    assert running.bodies == ["three"]
+
+
 async def test_a_batch_refused_for_good_is_counted_and_reading_goes_on(lab_of_files: Any, tmp_path: Path) -> None:
     (tmp_path / "a.log").write_text("one\ntwo\n")
     sink = SinkConsumer(refuse=[Permanent("never")])

@@ -27,6 +27,7 @@ from heliograph.component.clock import Clock
 from heliograph.component.lifecycle import Host
 from heliograph.exporters.elasticsearch.config import DEFAULT_FILTER_PATH, ElasticsearchConfig
 from heliograph.exporters.elasticsearch.discover import addresses
+from heliograph.net.http.client import retry_after
 from heliograph.net.tls import keep_fresh, secure_client_context
 
 Log = logging.LoggerAdapter[logging.Logger]
@@ -186,7 +187,7 @@ class Client:
         self, node: _Node, method: str, path: str, body: bytes | None, headers: Mapping[str, str], context: Context
     ) -> Reply:
         session = self._session
-        if session is None:
+        if session is None or self._clock is None:
             raise Unreachable(f"{node.label}: the exporter is closed", False)
         answered = False
         try:
@@ -202,7 +203,8 @@ class Client:
             ) as response:
                 answered = True
                 content = await _bounded(response)
-                return Reply(node.label, response.status, content, _after(response.headers), len(body or b""))
+                after = retry_after(response.headers.get("Retry-After"), self._clock.now_ns() / 1e9)
+                return Reply(node.label, response.status, content, after, len(body or b""))
         except TimeoutError:
             raise Unreachable(f"{node.label}: no answer within {self._config.timeout:g} s", True) from None
         except aiohttp.ClientConnectorCertificateError as error:
@@ -249,12 +251,6 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
             raise ValueError(f"the answer has more than {_MOST_ANSWER} bytes")
         pieces.append(piece)
     return b"".join(pieces)
-
-
-def _after(headers: Mapping[str, str]) -> float | None:
-    """Retry-After in seconds; its form as a date is not used by Elasticsearch and its proxies."""
-    text = headers.get("Retry-After", "")
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 7 else None
 
 
 def _proxy(base: str) -> str | None:

@@ -61,15 +61,21 @@ class SqliteKeyValue:
         return None if row is None else bytes(row[0])
 
     def set(self, key: str, value: bytes) -> None:
-        """Store a value."""
-        self._opened.execute(
+        """Store a value. Raises OSError when it cannot be written (a full disk)."""
+        self._write(
             "INSERT INTO kv (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
             (key, value),
         )
 
     def delete(self, key: str) -> None:
-        """Forget a value; no error when there is none."""
-        self._opened.execute("DELETE FROM kv WHERE key = ?", (key,))
+        """Forget a value; no error when there is none. Raises OSError when that cannot be written."""
+        self._write("DELETE FROM kv WHERE key = ?", (key,))
+
+    def _write(self, statement: str, values: tuple[str | bytes, ...]) -> None:
+        try:
+            self._opened.execute(statement, values)
+        except sqlite3.OperationalError as error:
+            raise OSError(f"{self._path} cannot be written: {error}") from error
 
     def items(self) -> Iterator[tuple[str, bytes]]:
         """All keys and values, by key."""

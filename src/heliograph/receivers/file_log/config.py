@@ -119,12 +119,15 @@ class OrderingConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryConfig:
-    """How long to wait before a batch is offered again: a file is its own queue, so it is offered until it is taken."""
+    """When a batch is offered again that the pipeline refuses for now. A file is its own queue: unless these keys say
+    otherwise it is offered until it is taken."""
 
-    enabled: bool = key(False, "Kept for compatibility: a batch that is refused is always offered again.")
+    enabled: bool = key(True, "false: a batch that is refused for now is dropped (and counted), not offered again.")
     initial_interval: Duration = key(Duration(1.0), "First wait.")
     max_interval: Duration = key(Duration(30.0), "Longest wait.")
-    max_elapsed_time: Duration = key(Duration(300.0), "Kept for compatibility: nothing is given up, whatever its age.")
+    max_elapsed_time: Duration = key(
+        Duration(0.0), "Drop (and count) a batch that was refused for this long; 0: it is never given up."
+    )
 
     def check(self) -> Iterator[tuple[str, str]]:
         for name in ("initial_interval", "max_interval", "max_elapsed_time"):

@@ -3,8 +3,8 @@ acknowledgement.
 
 Rules:
 - One block of each file in a round, files that were rotated away first; a batch has the records of many files.
-- A batch that the pipeline refuses for now is offered again until it is taken: nothing is read meanwhile, the files
-  keep the data.
+- A batch that the pipeline refuses for now is offered again until it is taken (unless `retry_on_failure` sets an
+  end): nothing is read meanwhile, the files keep the data.
 - At most MAX_BYTES in MAX_BATCHES are on their way at a time; beyond that reading stops.
 - Work between two awaits is one block: 256 KiB on the hot path, 32 KiB through operators.
 - Nothing is acknowledged by this component; a completion of any fate moves the checkpoint, also after shutdown.
@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 
 from heliograph.component.batch import Batch, Completion, Fate, Outcome
-from heliograph.component.errors import Permanent, Retryable
+from heliograph.component.errors import Permanent, Retryable, StartError
 from heliograph.component.factory import Settings
 from heliograph.component.ids import Signal
 from heliograph.component.lifecycle import Host, Status
@@ -63,6 +63,7 @@ class FileLog:
         self._batches = 0
         self._raw = 0
         self._ended = False
+        self._unsaved = False
         self._turn = 0
 
     async def start(self, host: Host) -> None:
@@ -75,7 +76,10 @@ class FileLog:
             owner = "receiver_" + str(self._settings.id).replace("/", "_")
             self._checkpoint = Checkpoint(storage.key_value(owner))
             started, known = self._checkpoint.load()
-            self._checkpoint.mark_started()
+            try:
+                self._checkpoint.mark_started()
+            except OSError as error:
+                raise StartError(f"{self._settings.id}: {error}") from error
         self._tracker.restore(known)
         self._telemetry.gauge(
             "otelcol_fileconsumer_open_files",
@@ -233,7 +237,8 @@ class FileLog:
         assert self._output is not None
         assert self._host is not None
         retry = self._config.retry_on_failure
-        wait = float(retry.initial_interval)
+        wait = min(float(retry.initial_interval), float(retry.max_interval))
+        begun = self._host.clock.monotonic()
         while True:
             try:
                 await self._output.consume(batch)
@@ -241,16 +246,23 @@ class FileLog:
                 self._host.report(Status.RECOVERABLE_ERROR, f"the pipeline does not take logs: {error}")
                 pause = max(wait, error.after or 0.0, 0.01)
                 wait = min(max(wait * 1.5, 0.01), retry.max_interval)
+                waited = self._host.clock.monotonic() - begun
+                if not retry.enabled or 0 < retry.max_elapsed_time < waited + pause:
+                    self._drop(batch, "given_up", f"is given up by retry_on_failure after {waited:.1f} s: {error}")
+                    return
                 await self._unless_stopped(asyncio.sleep(pause))
             except Permanent as error:
-                self._log.error("the pipeline refuses %d log records for good: %s", batch.items, error)
-                self._telemetry.ledger[Signal.LOGS].received += batch.items
-                self._telemetry.dropped(Signal.LOGS, batch.items, "refused")
-                batch.finish(Outcome(Fate.DROPPED, "refused"))
+                self._drop(batch, "refused", f"is refused by the pipeline for good: {error}")
                 return
             else:
                 self._host.report(Status.OK)
                 return
+
+    def _drop(self, batch: Batch, reason: str, problem: str) -> None:
+        self._log.error("a batch of %d log records %s", batch.items, problem)
+        self._telemetry.ledger[Signal.LOGS].received += batch.items
+        self._telemetry.dropped(Signal.LOGS, batch.items, reason)
+        batch.finish(Outcome(Fate.DROPPED, reason))
 
     async def _unless_stopped(self, wait: "object") -> None:
         waiting = asyncio.ensure_future(wait)  # type: ignore[call-overload]
@@ -282,15 +294,32 @@ class FileLog:
                 self._dirty.add(ticket.file)
 
     def _save(self, final: bool = False) -> None:
+        """Write the checkpoint. Where it cannot be written (a full disk) reading goes on, and it is tried again."""
         dirty, self._dirty = self._dirty, set()
-        for file in self._tracker.forgotten:
-            self._checkpoint.forget(file)
-        self._tracker.forgotten.clear()
+        try:
+            self._write_checkpoint(dirty, final)
+        except OSError as error:
+            self._dirty |= dirty
+            if not self._unsaved:
+                self._log.error("the checkpoint cannot be kept, after a crash lines would be read again: %s", error)
+            self._unsaved = True
+            if self._host is not None:
+                self._host.report(Status.RECOVERABLE_ERROR, f"the checkpoint cannot be kept: {error}")
+        else:
+            if self._unsaved and self._host is not None:
+                self._log.info("the checkpoint is kept again")
+                self._host.report(Status.OK)
+            self._unsaved = False
+        if final and not self._batches:
+            self._checkpoint.close()
+
+    def _write_checkpoint(self, dirty: set[LogFile], final: bool) -> None:
+        while self._tracker.forgotten:
+            self._checkpoint.forget(self._tracker.forgotten[-1])
+            self._tracker.forgotten.pop()
         if not final and self._tracker.files and self._checkpoint.keeps:
             dirty.update(file for file in self._tracker.files.values() if file.identity and file.saved is None)
         self._checkpoint.save(dirty)
-        if final and not self._batches:
-            self._checkpoint.close()
 
     def _delete_finished(self) -> None:
         if not self._config.delete_after_read:
