@@ -14,6 +14,8 @@ _FACTORIES: tuple[tuple[Kind, str, tuple[str, ...], str], ...] = (
     (Kind.RECEIVER, "otlp", (), "receivers.otlp"),
     (Kind.PROCESSOR, "attributes", (), "processors.attributes"),
     (Kind.PROCESSOR, "batch", (), "processors.batch"),
+    (Kind.PROCESSOR, "elasticapm", (), "processors.elasticapm"),
+    (Kind.PROCESSOR, "k8s_attributes", ("k8sattributes",), "processors.k8s_attributes"),
     (Kind.PROCESSOR, "memory_limiter", (), "processors.memory_limiter"),
     (Kind.PROCESSOR, "resource", (), "processors.resource"),
     (Kind.PROCESSOR, "resource_detection", ("resourcedetection",), "processors.resource_detection"),

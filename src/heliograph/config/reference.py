@@ -208,7 +208,8 @@ def _default(entry: Key, value: Any) -> str:
     if isinstance(value, list | tuple | dict | set | frozenset):
         if not value or any(dataclasses.is_dataclass(item) for item in value):
             return ""
-        return f"`[{', '.join(map(_scalar, value))}]`" if not isinstance(value, dict) else "see text"
+        shown = sorted(value) if isinstance(value, set | frozenset) else value
+        return f"`[{', '.join(map(_scalar, shown))}]`" if not isinstance(value, dict) else "see text"
     return f"`{_scalar(value)}`"
 
 
