@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -66,13 +66,16 @@ async def _run(arguments: argparse.Namespace, console: Console) -> int:
     processes = Processes(roles, arguments.directory / "log", console.print)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     url = arguments.elasticsearch or f"http://{HOST}:{arguments.store_port}"
     arrivals = Arrivals(url, arguments.api_key)
+    kept_before = _dead_letters(arguments.directory)
     begun = {role.name: _size(processes.log(role.name)) for role in roles}
     try:
-        await processes.start()
+        if not await _unless_stopped(processes.start(), stop):
+            console.print("stopped while starting")
+            return 130
         await _show(arrivals, stop, arguments.seconds, console)
         console.print("stopping: each role drains into the next")
         await processes.stop(but="store")
@@ -82,8 +85,26 @@ async def _run(arguments: argparse.Namespace, console: Console) -> int:
         await processes.stop()
     for role in roles:
         _show_ledger(role, processes.log(role.name), begun[role.name], console)
-    console.print(f"search it: heliograph search 'service.name:*' --directory {arguments.directory}", soft_wrap=True)
+    kept = _dead_letters(arguments.directory) - kept_before
+    if kept > 0:
+        console.print(f"dead letters: {kept} documents were refused for good; they are kept with the reason in")
+        console.print(f"  {arguments.directory}/backend/dead-letters", soft_wrap=True, markup=False, highlight=False)
+    where = f"--url {arguments.elasticsearch}" if arguments.elasticsearch else f"--directory {arguments.directory}"
+    console.print(f"search it: heliograph search 'service.name:*' {where}", soft_wrap=True, markup=False)
     return 0
+
+
+async def _unless_stopped(work: Coroutine[None, None, None], stop: asyncio.Event) -> bool:
+    """Do the work; False when it was to stop before that was done."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not working.done():
+        working.cancel()
+        await asyncio.wait((working,))
+        return False
+    working.result()
+    return True
 
 
 def _introduce(roles: Sequence[Role], arguments: argparse.Namespace, console: Console) -> None:
@@ -128,6 +149,11 @@ def _table(arrivals: Sequence[Arrival], rates: bool = True) -> Table:
     for one in arrivals:
         table.add_row(one.stream, f"{one.documents:,}", *([f"{one.rate:,.1f}"] if rates else []))
     return table
+
+
+def _dead_letters(directory: Path) -> int:
+    """How many documents the files of dead letters hold."""
+    return sum(path.read_bytes().count(b"\n") for path in (directory / "backend" / "dead-letters").glob("*.ndjson"))
 
 
 def _size(path: Path) -> int:

@@ -113,6 +113,11 @@ def ports(arguments: Namespace) -> dict[str, list[int]]:
 
 
 def _check_ports(arguments: Namespace) -> None:
+    numbers = [number for needed in ports(arguments).values() for number in needed]
+    if wrong := sorted({number for number in numbers if not 0 < number < 65536}):
+        raise StartError(f"{', '.join(map(str, wrong))}: a port is a number from 1 to 65535")
+    if twice := sorted({number for number in numbers if numbers.count(number) > 1}):
+        raise StartError(f"port {', '.join(map(str, twice))} is given twice: choose another one by one of the flags")
     taken = [
         f"port {port} is taken: choose another one with {flag}"
         for flag, numbers in ports(arguments).items()

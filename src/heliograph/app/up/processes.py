@@ -3,6 +3,8 @@ the next."""
 
 import asyncio
 import contextlib
+import ctypes
+import fcntl
 import os
 import signal
 import urllib.request
@@ -15,6 +17,8 @@ from heliograph.component.errors import StartError
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0
 _RESTART_SECONDS = 1.0
+_PR_SET_PDEATHSIG = 1
+_PRCTL = ctypes.CDLL(None).prctl
 
 
 class Processes:
@@ -26,6 +30,7 @@ class Processes:
         self._say = say
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self._watchers: list[asyncio.Task[None]] = []
+        self._lock = -1
         self.restarts = 0
 
     def log(self, name: str) -> Path:
@@ -39,7 +44,7 @@ class Processes:
     async def start(self) -> None:
         """Start all roles and wait until each answers. Raises StartError with the end of the log of the one that
         does not."""
-        self._logs.mkdir(parents=True, exist_ok=True)
+        self._claim()
         for role in self._roles:
             await self._start(role)
             await self._ready(role)
@@ -64,6 +69,19 @@ class Processes:
                     process.kill()
                 await process.wait()
 
+    def _claim(self) -> None:
+        """Make the folders, and hold the data directory for this `up` alone."""
+        directory = self._logs.parent
+        try:
+            self._logs.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise StartError(f"cannot write in {directory}: {error.strerror}; name another --directory") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StartError(f"{directory} is used by another `heliograph up`: name another --directory") from None
+
     async def _start(self, role: Role) -> None:
         with self.log(role.name).open("ab") as log:
             self._running[role.name] = await asyncio.create_subprocess_exec(
@@ -73,6 +91,7 @@ class Processes:
                 stderr=log,
                 env={**os.environ, **role.environment},
                 start_new_session=True,  # Ctrl-C reaches `up` alone, which stops them in order
+                preexec_fn=_end_with_parent,
             )
 
     async def _ready(self, role: Role) -> None:
@@ -92,6 +111,11 @@ class Processes:
             self.restarts += 1
             await asyncio.sleep(_RESTART_SECONDS)
             await self._start(role)
+
+
+def _end_with_parent() -> None:
+    """In the new process: SIGTERM for it when `up` itself dies, so that nothing is left behind."""
+    _PRCTL(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _answers(url: str) -> bool:
