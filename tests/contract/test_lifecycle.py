@@ -30,6 +30,7 @@ MINIMAL: dict[tuple[Kind, str], dict[str, Any]] = {
         "protocols": {"grpc": {"endpoint": "127.0.0.1:PORT"}, "http": {"endpoint": "127.0.0.1:PORT"}}
     },
     (Kind.PROCESSOR, "attributes"): {"actions": [{"key": "a", "value": "b", "action": "upsert"}]},
+    (Kind.PROCESSOR, "k8s_attributes"): {"passthrough": True},
     (Kind.PROCESSOR, "memory_limiter"): {"check_interval": "1s", "limit_mib": 4000},
     (Kind.PROCESSOR, "resource"): {"attributes": [{"key": "a", "value": "b", "action": "upsert"}]},
     (Kind.PROCESSOR, "resource_detection"): {"detectors": ["env"]},

@@ -38,7 +38,7 @@ def pod(uid: str = "u1", name: str = "web-5d9c7b8f4d-x2x4z", **changes: Any) -> 
             "namespace": "shop",
             "uid": uid,
             "creationTimestamp": "2026-01-02T03:04:05Z",
-            "labels": {"app": "web", "tier/x": "front", "empty": ""},
+            "labels": {"app": "web", "tier/x": "front", "empty": "", "pod-template-hash": "5d9c7b8f4d"},
             "annotations": {"team": "blue", "resource.opentelemetry.io/service.version": "from-annotation"},
             "ownerReferences": [{"kind": "ReplicaSet", "name": "web-5d9c7b8f4d", "uid": "rs1", "controller": True}],
         },

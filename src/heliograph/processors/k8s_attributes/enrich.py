@@ -8,7 +8,6 @@ Attributes that came in with a value are kept, as upstream does. A resource that
 another pod's attributes, whatever its association says.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -19,7 +18,7 @@ from heliograph.processors.k8s_attributes.association import CONNECTION, Identif
 from heliograph.processors.k8s_attributes.index import Index
 from heliograph.processors.k8s_attributes.pod import Container, Pod
 
-_HASH = re.compile(r"[a-z0-9]{10}")
+_PARENTS = {"replicaset": "deployment", "job": "cronjob"}
 _ATTRIBUTES = 1 << 3 | LENGTH
 _WORKLOADS = ("deployment", "statefulset", "daemonset", "job")
 Lookups = list[tuple[Mapping[Any, Any], Any, Any]]
@@ -41,6 +40,7 @@ class Enricher:
         self._passthrough = passthrough
         self._limit = limit
         self._known: dict[tuple[bytes, str], tuple[Enriched, Lookups]] = {}
+        self._parents = index.rules.replica_sets or index.rules.jobs
         self._by_peer = index.associations.by_peer
         self.hits = 0
         self.misses = 0  # lookups of a pod that is not known
@@ -145,19 +145,14 @@ class Enricher:
             put(f"k8s.{kind}.name", name)
             put(f"k8s.{kind}.uid", uid)
             put("service.name", name)
-            if kind == "replicaset":
-                parent = look(index.parents, uid) if index.rules.replica_sets else None
-                deployment = _deployment(name) if index.rules.guess_deployment else parent[0] if parent else ""
-                put("k8s.deployment.name", deployment)
-                put("service.name", deployment)
-                if parent:
-                    put("k8s.deployment.uid", parent[1])
-            elif kind == "job":
-                cron_job = _cron_job(name)
-                put("k8s.cronjob.name", cron_job)
-                put("service.name", cron_job)
-                if "k8s.cronjob.uid" in wanted and (parent := look(index.parents, uid)):
-                    put("k8s.cronjob.uid", parent[1])
+            if kind in _PARENTS:
+                parent = look(index.parents, uid) if self._parents else None
+                above = _PARENTS[kind]
+                name = parent[0] if parent is not None else pod.guesses.get(kind, "")
+                put(f"k8s.{above}.name", name)
+                put("service.name", name)
+                if parent is not None:
+                    put(f"k8s.{above}.uid", parent[1])
         if "k8s.cluster.uid" in wanted and (system := look(index.namespaces, "kube-system")):
             attributes["k8s.cluster.uid"] = system[0]
         return attributes | pod.late
@@ -201,18 +196,6 @@ def _run(came: Mapping[str, Value], container: Container) -> tuple[str, str] | N
     elif count is None and "k8s.container.restart_count" not in came:
         count = max(container.runs, default=-1)
     return container.runs.get(count) if isinstance(count, int) else None
-
-
-def _deployment(replica_set: str) -> str:
-    """The name less the hash of ten letters and digits that a deployment appends; "" when there is none."""
-    name, _, suffix = replica_set.rpartition("-")
-    return name if _HASH.fullmatch(suffix) else ""
-
-
-def _cron_job(job: str) -> str:
-    """The name less the number that a cron job appends; "" when there is none."""
-    name, _, suffix = job.rpartition("-")
-    return name if suffix.isascii() and suffix.isdigit() else ""
 
 
 def _with(resource: bytes, new: Mapping[str, Value]) -> bytes | None:

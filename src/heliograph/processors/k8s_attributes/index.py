@@ -15,7 +15,7 @@ from heliograph.component.clock import Clock
 from heliograph.component.regex import compile_text
 from heliograph.kubernetes import objects
 from heliograph.kubernetes.cluster import Cluster
-from heliograph.kubernetes.objects import Object, Resource, Scope
+from heliograph.kubernetes.objects import Object, Owner, Resource, Scope
 from heliograph.processors.k8s_attributes.association import Associations, Identifier
 from heliograph.processors.k8s_attributes.config import K8sAttributesConfig
 from heliograph.processors.k8s_attributes.pod import Pod, pod_of
@@ -30,7 +30,7 @@ class Index:
     """A Listener of all watches that a configuration needs.
 
     pods: by identifier. namespaces, nodes: by name -> (uid, attributes). workloads: by kind and uid -> attributes.
-    parents: uid of a replica set or job -> (name, uid) of its deployment or cron job.
+    parents: uid of a replica set or job -> (name, uid) of its deployment or cron job, ("", "") when it has none.
     """
 
     def __init__(self, config: K8sAttributesConfig, node: str, clock: Clock) -> None:
@@ -167,11 +167,11 @@ class Index:
             if self.nodes.get(metadata.name) != entry:
                 self.nodes[metadata.name] = entry
         else:
-            for owner in metadata.owner_references or ():
-                if owner.controller and owner.kind in ("Deployment", "CronJob"):
-                    parent = (owner.name, owner.uid)
-                    if self.parents.get(metadata.uid) != parent:
-                        self.parents[metadata.uid] = parent
+            if kind in ("replicaset", "job"):
+                owners = [owner for owner in metadata.owner_references or () if owner.controller]
+                parent = next((o for o in owners if o.kind in ("Deployment", "CronJob")), Owner())
+                if self.parents.get(metadata.uid) != (parent.name, parent.uid):
+                    self.parents[metadata.uid] = (parent.name, parent.uid)
             if attributes != self.workloads.get((kind, metadata.uid)):
                 self.workloads[kind, metadata.uid] = attributes
 
@@ -193,7 +193,7 @@ def _scopes(config: K8sAttributesConfig, node: str, rules: Rules) -> Iterable[tu
     namespaces: tuple[Any, ...] = tuple(config.filter.namespace) or ("",)
     kinds = [(objects.REPLICA_SETS, rules.replica_sets), (objects.DEPLOYMENTS, rules.of("deployment"))]
     kinds += [(objects.STATEFUL_SETS, rules.of("statefulset")), (objects.DAEMON_SETS, rules.of("daemonset"))]
-    kinds += [(objects.JOBS, rules.of("job") or "k8s.cronjob.uid" in wanted)]
+    kinds += [(objects.JOBS, rules.jobs)]
     if rules.of("namespace"):
         yield objects.NAMESPACES, Scope()
     elif "k8s.cluster.uid" in wanted:

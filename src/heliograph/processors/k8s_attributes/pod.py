@@ -5,7 +5,10 @@ app.kubernetes.io/name, then app.kubernetes.io/instance, then annotations. Attri
 deployment of a replica set, the cron job of a job, the cluster) are completed when a resource is enriched.
 """
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from heliograph.kubernetes import objects
 from heliograph.processors.k8s_attributes.image import canonical, parse
@@ -13,6 +16,8 @@ from heliograph.processors.k8s_attributes.rules import Rules
 
 _OWNERS = {"ReplicaSet": "replicaset", "DaemonSet": "daemonset", "StatefulSet": "statefulset", "Job": "job"}
 _IGNORE = "opentelemetry.io/k8s-processor/ignore"
+_CRON_JOB = re.compile(r"(.*)-(\d{8})", re.ASCII)
+_CRON_JOB_MINUTES = 5
 _RUNS_KEPT = 8  # former runs of a container that are still known by their container.id
 
 
@@ -27,7 +32,8 @@ class Container:
 @dataclass(slots=True)
 class Pod:
     """early and late: attributes before and after those of its owners; the later win. owners: kind in lower case ->
-    (name, uid). address: "" when it has none or it can be another's (it has ended). start: RFC 3339 or ""."""
+    (name, uid). guesses: the name of the deployment behind "replicaset" and of the cron job behind "job", as far
+    as names tell. address: "" when it has none or it can be another's (it has ended). start: RFC 3339 or ""."""
 
     uid: str
     name: str
@@ -38,6 +44,7 @@ class Pod:
     start: str
     ignored: bool
     owners: dict[str, tuple[str, str]]
+    guesses: dict[str, str]
     early: dict[str, str]
     late: dict[str, str]
     containers: dict[str, Container]
@@ -65,11 +72,16 @@ def pod_of(found: objects.Pod, rules: Rules, excluded: bool, before: Pod | None)
             for owner in metadata.owner_references or ()
             if owner.kind in _OWNERS
         },
+        guesses={},
         early={},
         late={},
         containers={},
         container_ids={},
     )
+    if "replicaset" in pod.owners:
+        pod.guesses["replicaset"] = _deployment(pod.owners["replicaset"][0], metadata.labels or {})
+    if "job" in pod.owners:
+        pod.guesses["job"] = _cron_job(pod.owners["job"][0], metadata.creation_timestamp or "")
     if not ignored:
         _attributes(pod, found, rules)
         if rules.containers:
@@ -138,6 +150,24 @@ def _containers(pod: Pod, found: objects.Pod, rules: Rules, before: Pod | None) 
             container.runs[status.restart_count - 1] = (_bare(last.container_id), digest)
         container.runs[status.restart_count] = (_bare(status.container_id or ""), digest)
         pod.container_ids |= {id_: status.name for id_, _ in container.runs.values() if id_}
+
+
+def _deployment(replica_set: str, labels: Mapping[str, str]) -> str:
+    """The name less the hash that a deployment appends and notes as a label; "" when it is not there."""
+    suffix = labels.get("pod-template-hash", "")
+    return replica_set.removesuffix(f"-{suffix}") if suffix and replica_set.endswith(f"-{suffix}") else ""
+
+
+def _cron_job(job: str, created: str) -> str:
+    """The name less the time in minutes that a cron job appends; "" when the pod is of another time."""
+    found = _CRON_JOB.fullmatch(job)
+    if found is None:
+        return ""
+    try:
+        minutes = datetime.fromisoformat(created).timestamp() // 60
+    except ValueError:
+        return ""
+    return found[1] if abs(minutes - int(found[2])) <= _CRON_JOB_MINUTES else ""
 
 
 def _bare(container_id: str) -> str:

@@ -44,7 +44,7 @@ class Rules:
 
     def __init__(self, config: ExtractConfig) -> None:
         self.wanted = frozenset(config.metadata)
-        self.guess_deployment = config.deployment_name_from_replicaset
+        self._guess_deployment = config.deployment_name_from_replicaset
         annotations = [*config.annotations, *([_OTEL] if config.otel_annotations else [])]
         self._labels = _by_origin(config.labels, "label")
         self._annotations = _by_origin(annotations, "annotation")
@@ -71,8 +71,13 @@ class Rules:
     @property
     def replica_sets(self) -> bool:
         """Whether replica sets must be known."""
-        by_name = "k8s.deployment.name" in self.wanted and not self.guess_deployment
+        by_name = "k8s.deployment.name" in self.wanted and not self._guess_deployment
         return by_name or "k8s.deployment.uid" in self.wanted or self.of("deployment")
+
+    @property
+    def jobs(self) -> bool:
+        """Whether jobs must be known."""
+        return "k8s.cronjob.uid" in self.wanted or self.of("job")
 
 
 def _by_origin(fields: Iterable[FieldConfig], what: str) -> dict[str, list[Rule]]:
