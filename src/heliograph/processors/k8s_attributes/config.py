@@ -4,7 +4,6 @@ Source: opentelemetry-collector-contrib, processor/k8sattributesprocessor (0.156
 is this program's own.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -107,10 +106,6 @@ class FilterConfig:
     namespace: Namespaces = key(Namespaces, "Pods of this namespace alone, or of a list of namespaces.")
     labels: list[LabelFilter] = key(list, "Pods with these labels alone.")
     fields: list[FieldFilter] = key(list, "Pods with these fields alone.")
-
-    def check(self) -> Iterator[tuple[str, str]]:
-        if self.node_from_env_var and self.node_from_env_var not in os.environ:
-            yield "node_from_env_var", f"the environment variable {self.node_from_env_var!r} is not set"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,7 +60,14 @@ class K8sAttributesProcessor:
         """Begin to watch, and wait for all pods if configured. Raises StartError."""
         self._host = host
         config = self._config
-        node = os.environ.get(config.filter.node_from_env_var, "") or config.filter.node
+        node, variable = config.filter.node, config.filter.node_from_env_var
+        if variable:
+            if variable not in os.environ:
+                raise StartError(
+                    f"{self._name}: filter::node_from_env_var: the environment variable {variable!r} is not set; "
+                    "set it to the name of the node (fieldPath: spec.nodeName)"
+                )
+            node = os.environ[variable]
         if config.passthrough:
             self._enricher = Enricher(Index(config, node, host.clock), passthrough=True)
             host.report(Status.OK)
