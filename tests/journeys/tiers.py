@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,38 +53,47 @@ def arguments(directory: Path, *more: str) -> argparse.Namespace:
 
 
 class Tiers:
-    """Daemon, gateway, backend and store. The daemon reads container logs below `pods` and nothing else."""
+    """Daemon, gateway, backend and store. The daemon reads container logs below `pods` and nothing else; `sets` are
+    further `--set` arguments of it."""
 
-    def __init__(self, directory: Path, pods: Path) -> None:
+    def __init__(self, directory: Path, pods: Path, sets: Sequence[str] = ()) -> None:
         self.directory = directory
         self.arguments = arguments(directory)
         self.notes: list[str] = []
-        roles = [self._reading(role, pods) if role.name == "daemon" else role for role in plan(self.arguments)]
-        self.processes = Processes(roles, directory / "log", self.notes.append)
+        roles = [self._reading(role, pods, sets) if role.name == "daemon" else role for role in plan(self.arguments)]
+        self.processes = {role.name: Processes([role], directory / "log", self.notes.append) for role in roles}
 
-    def _reading(self, role: Role, pods: Path) -> Role:
+    def _reading(self, role: Role, pods: Path, sets: Sequence[str]) -> Role:
         configs = [f"--config={preset(name)}" for name in ("daemon", "container-logs")]
+        configs += [f"--set={one}" for one in sets]
         command = (*(part for part in role.command if not part.startswith("--config=")), *configs)
         return replace(role, command=command, environment={**role.environment, "HELIOGRAPH_POD_LOGS": str(pods)})
 
     async def __aenter__(self) -> "Tiers":
-        await self.processes.start()
+        for processes in self.processes.values():
+            await processes.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.processes.stop()
+        for processes in reversed(self.processes.values()):
+            await processes.stop()
+
+    @property
+    def restarts(self) -> int:
+        """How often a role died and was started again."""
+        return sum(processes.restarts for processes in self.processes.values())
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal to a role; when it dies of it, it is started again."""
-        os.kill(self.processes.pid(name), number)
+        os.kill(self.processes[name].pid(name), number)
 
     def log(self, name: str) -> str:
         """What a role has logged."""
-        return self.processes.log(name).read_text(errors="replace")
+        return self.processes[name].log(name).read_text(errors="replace")
 
     def resident(self, name: str) -> int:
         """Peak resident bytes of a role's process."""
-        status = Path(f"/proc/{self.processes.pid(name)}/status").read_text()
+        status = Path(f"/proc/{self.processes[name].pid(name)}/status").read_text()
         return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
     def counts(self) -> dict[str, int]:
