@@ -35,11 +35,14 @@ class _Status(msgspec.Struct):
 class ApiClient:
     """`open` before use, `close` after it."""
 
-    def __init__(self, access: Access, clock: Clock, *, qps: float = 0.0, burst: int = 0) -> None:
+    def __init__(
+        self, access: Access, clock: Clock, *, qps: float = 0.0, burst: int = 0, connect_seconds: float = 0.0
+    ) -> None:
         self.access = access
         self._clock = clock
         self._qps, self._burst = qps, max(1, burst)
         self._next = -math.inf
+        self._connect_seconds = connect_seconds or _CONNECT_SECONDS
         self._session: aiohttp.ClientSession | None = None
 
     def open(self) -> None:
@@ -49,7 +52,7 @@ class ApiClient:
             connector=connector,
             headers={"User-Agent": f"heliograph/{__version__}", **self.access.headers},
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_seconds),
             auto_decompress=True,
         )
 
@@ -85,7 +88,7 @@ class ApiClient:
                 params=query,
                 headers=self._headers(accept, compressed=read_seconds is not None),
                 server_hostname=self.access.server_name or None,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=read_seconds),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_seconds, sock_read=read_seconds),
             ) as response:
                 if response.status != 200:
                     raise await self._refusal(path, response)

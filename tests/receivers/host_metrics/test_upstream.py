@@ -1,6 +1,5 @@
 """The same configuration on the same machine, through us and through the upstream Collector."""
 
-import importlib.util
 import json
 import math
 import os
@@ -16,12 +15,7 @@ from heliograph.receivers.host_metrics.config import HostMetricsConfig
 from heliograph.receivers.host_metrics.host import HostFiles
 from heliograph.receivers.host_metrics.metrics import METRICS
 from heliograph.receivers.host_metrics.scrape import Scraping
-
-spec = importlib.util.spec_from_file_location("points", Path(__file__).with_name("points.py"))
-assert spec is not None
-assert spec.loader is not None
-points = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(points)
+from heliograph.testing import metric_rows as points
 
 # Written decisions, see docs/adr/0005: upstream multiplies these counts by 4096, and process.disk.io counts what
 # read() and write() moved, not what reached a disk.

@@ -35,7 +35,7 @@ def ours(parts: Iterable[bytes]) -> dict[Key, Row]:
         resource = tuple(sorted((a.key, _value(a.value)) for a in found.resource.attributes))
         for scope in found.scope_metrics:
             for metric in scope.metrics:
-                kind = metric.WhichOneof("data")
+                kind = str(metric.WhichOneof("data"))
                 data = getattr(metric, kind)
                 for point in data.data_points:
                     type_ = point.WhichOneof("value")
@@ -71,7 +71,7 @@ def upstream(path: Path) -> dict[Key, Row]:
                             "as_int" if whole else "as_double",
                             int(point["startTimeUnixNano"]),
                             scope["scope"]["name"],
-                            found["schemaUrl"],
+                            found.get("schemaUrl", ""),
                         )
     return rows
 

@@ -1,0 +1,37 @@
+"""Quantities of Kubernetes ("500m", "128Mi", "2e3") as numbers.
+
+Source: Kubernetes API reference, "Quantity".
+"""
+
+import re
+from decimal import Decimal
+
+_SUFFIXES = {
+    "n": Decimal("1e-9"),
+    "u": Decimal("1e-6"),
+    "m": Decimal("1e-3"),
+    "": Decimal(1),
+    "k": Decimal(10) ** 3,
+    "M": Decimal(10) ** 6,
+    "G": Decimal(10) ** 9,
+    "T": Decimal(10) ** 12,
+    "P": Decimal(10) ** 15,
+    "E": Decimal(10) ** 18,
+    "Ki": Decimal(2) ** 10,
+    "Mi": Decimal(2) ** 20,
+    "Gi": Decimal(2) ** 30,
+    "Ti": Decimal(2) ** 40,
+    "Pi": Decimal(2) ** 50,
+    "Ei": Decimal(2) ** 60,
+}
+_NUMBER = re.compile(r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?)([a-zA-Z]*)")
+_LONGEST = 64
+
+
+def quantity(text: str) -> float:
+    """The number a quantity stands for. Raises ValueError."""
+    found = _NUMBER.fullmatch(text) if len(text) <= _LONGEST else None
+    factor = None if found is None else _SUFFIXES.get(found[2])
+    if found is None or factor is None:
+        raise ValueError(f"{text[:_LONGEST]!r} is no quantity, such as 500m or 128Mi")
+    return float(Decimal(found[1]) * factor)
