@@ -125,7 +125,7 @@ class FileLog:
                 if now >= next_scan:
                     paths = await asyncio.to_thread(self._finder.find) if cost > _LONG_SCAN else self._finder.find()
                     cost = time.monotonic() - now
-                    next_scan = now + max(self._config.poll_interval * 0.9, cost / _SCAN_SHARE if cost > 0.001 else 0.0)
+                    next_scan = now + max(self._config.poll_interval * 0.9, cost / _SCAN_SHARE)
                 complete = self._tracker.look(paths, now, time.time(), skip)
                 skip = skip and not complete
                 more = await self._sweep(now)
@@ -255,7 +255,8 @@ class FileLog:
                 self._drop(batch, "refused", f"is refused by the pipeline for good: {error}")
                 return
             else:
-                self._host.report(Status.OK)
+                if not self._unsaved:
+                    self._host.report(Status.OK)
                 return
 
     def _drop(self, batch: Batch, reason: str, problem: str) -> None:

@@ -72,10 +72,11 @@ class Tracker:
                 continue
             if self._seen(file, path, status, now):
                 present[path] = file
-        taken = set(map(id, present.values()))
-        for path, file in self.by_path.items():
-            if path not in present and id(file) not in taken:
-                self._left(file, now)
+        if self.by_path.keys() != present.keys():
+            taken = set(map(id, present.values()))
+            for path, file in self.by_path.items():
+                if path not in present and id(file) not in taken:
+                    self._left(file, now)
         for file in [file for file in self.files.values() if file.restored]:
             # the checkpoint knew it and no path leads to it: renamed beside where it was, compressed, or gone
             file.restored = False
@@ -344,6 +345,8 @@ class Tracker:
 
     def limit_open(self, most: int) -> None:
         """Close files that were read whole, the longest idle first, until at most so many are open."""
+        if len(self.files) <= most:
+            return
         opened = [file for file in self.files.values() if file.fd >= 0]
         if len(opened) <= most:
             return
