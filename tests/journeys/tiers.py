@@ -61,7 +61,9 @@ class Tiers:
         self.arguments = arguments(directory)
         self.notes: list[str] = []
         roles = [self._reading(role, pods, sets) if role.name == "daemon" else role for role in plan(self.arguments)]
-        self.processes = {role.name: Processes([role], directory / "log", self.notes.append) for role in roles}
+        self.processes = {
+            role.name: Processes([role], directory / "roles" / role.name / "log", self.notes.append) for role in roles
+        }
 
     def _reading(self, role: Role, pods: Path, sets: Sequence[str]) -> Role:
         configs = [f"--config={preset(name)}" for name in ("daemon", "container-logs")]
