@@ -284,6 +284,27 @@ async def test_incomplete_messages_cannot_fill_the_memory(serve, raw_client, eve
     assert sum(len(event.data) for event in peer.of(DataReceived)) == codes.count("0") * len(whole)
 
 
+async def test_all_connections_share_a_budget(serve, raw_client, eventually):
+    """What one connection holds is missing for the others, which are told to come again; it comes back at its end."""
+    served = await serve(max_message_bytes=512 << 10, server_budget=512 << 10)
+    whole = PREFIX.pack(0, 400_000) + b"m" * 400_000
+    holder, other = await raw_client(served.port), await raw_client(served.port)
+    held = holder.core.open_stream(head(b"/t.T/Slow"), whole)
+    holder.flush()
+    await eventually(lambda: served.slow.running == 1)
+    refused = other.core.open_stream(head(), whole)
+    other.flush()
+    await eventually(lambda: "grpc-status" in status(other, refused))
+    assert status(other, refused)["grpc-status"] == "8"
+    assert "grpc-status-details-bin" in status(other, refused)
+    served.slow.go.set()
+    await eventually(lambda: "grpc-status" in status(holder, held))
+    again = other.core.open_stream(head(), whole)
+    other.flush()
+    await eventually(lambda: "grpc-status" in status(other, again))
+    assert status(other, again)["grpc-status"] == "0"
+
+
 async def test_a_peer_that_does_not_read_is_not_read_from(serve, raw_client, eventually):
     """Answers pile up to the transport's limit; then the server stops taking calls, and resumes later."""
     served = await serve(max_message_bytes=1 << 20)

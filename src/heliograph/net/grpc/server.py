@@ -30,7 +30,8 @@ class GrpcServer:
     authenticate: called with the headers and the path before the body is taken; raises component.auth.Unauthenticated
     or PermissionDenied; what it returns is `Call.auth`. handshake_timeout: seconds a new connection has to say that it
     speaks HTTP/2. connection_budget: bytes of messages one connection may hold in memory; None: 64 MiB, or four
-    messages if that is more.
+    messages if that is more. server_budget: the same for all connections together; None: 128 MiB, or four messages;
+    what does not fit is answered with RESOURCE_EXHAUSTED and a time to come again.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class GrpcServer:
         authenticate: Authenticate | None = None,
         handshake_timeout: float = 20.0,
         connection_budget: int | None = None,
+        server_budget: int | None = None,
         logger: logging.Logger | None = None,
     ) -> None:
         self._serving = Serving(
@@ -53,6 +55,7 @@ class GrpcServer:
             authenticate=authenticate,
             handshake_timeout=handshake_timeout,
             connection_budget=connection_budget or max(64 << 20, 4 * max_message_bytes),
+            server_budget=server_budget or max(128 << 20, 4 * max_message_bytes),
             logger=logger or logging.getLogger(__name__),
         )
         self._listener: asyncio.Server | None = None

@@ -4,7 +4,7 @@ Rules:
 - Output is written once per turn of the event loop, whatever number of calls ended in it.
 - Memory: bytes of messages held, plus window that the peer has, never pass the connection's budget; window is given
   back as messages are consumed. When incomplete messages alone fill the budget, the youngest is refused with
-  RESOURCE_EXHAUSTED, so that the others can go on.
+  RESOURCE_EXHAUSTED, so that the others can go on. All connections share a second budget (`Serving.no_room`).
 - A peer that does not read its answers is not read from either.
 - Leaving (`drain`) takes two GOAWAYs around a ping, so that no call under way to us is lost (RFC 9113 section 6.8).
 """
@@ -127,9 +127,6 @@ class ServerConnection(asyncio.Protocol):
             self._transport.resume_reading()
         self.flush()
 
-    def eof_received(self) -> bool:
-        return False
-
     def data_received(self, data: bytes) -> None:
         now = self._time()
         self._life.last_read = now
@@ -234,8 +231,10 @@ class ServerConnection(asyncio.Protocol):
             return
         data = event.data
         size = len(data)
-        active.held += size
-        self._held += size
+        if (full := self._serving.no_room(size, 0)) is not None:
+            self._fail_early(active, full)
+            return
+        self._hold(active, size)
         assembler = active.assembler
         if assembler is None:
             if event.ended and size >= PREFIX_LENGTH:
@@ -337,12 +336,15 @@ class ServerConnection(asyncio.Protocol):
     def _inflate(self, active: ActiveCall, packed: bytes) -> bytes:
         """Decompress a message, within the budget. Raises GrpcError."""
         message = inflate(packed, active.encoding, self._serving.max_message_bytes)
-        budget = self._serving.connection_budget
-        if self._held + len(message) > max(budget, len(message)):
-            raise GrpcError(RESOURCE_EXHAUSTED, f"grpc: messages of this connection hold more than {budget} bytes", 1.0)
-        active.held += len(message)
-        self._held += len(message)
+        if (full := self._serving.no_room(len(message), self._held)) is not None:
+            raise full
+        self._hold(active, len(message))
         return message
+
+    def _hold(self, active: ActiveCall, size: int) -> None:
+        active.held += size
+        self._held += size
+        self._serving.held += size
 
     def _ended(self, active: ActiveCall, error: GrpcError | None, reply: bytes) -> None:
         """A task ended: answer, unless the call is gone."""
@@ -367,6 +369,7 @@ class ServerConnection(asyncio.Protocol):
             self._partial -= active.held
             active.assembler = None
         self._held -= active.held
+        self._serving.held -= active.held
         active.held = 0
 
     def _fail_early(self, active: ActiveCall, error: GrpcError) -> None:
