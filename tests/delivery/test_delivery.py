@@ -396,6 +396,25 @@ async def test_wait_for_result_tells_the_caller() -> None:
         assert bench.outcomes == [Outcome(Fate.DELIVERED)]
 
 
+@pytest.mark.parametrize("answer", [SENT, Permanent("no")])
+async def test_the_ledger_closes_when_whoever_waits_for_the_result_is_cancelled(
+    answer: SendResult | DeliveryError,
+) -> None:
+    """The entry goes on to its fate, and no receiver counts it: it is a copy of what will be sent again."""
+    sender = SteeredSender(answer)
+    async with Bench(sender, one_consumer(wait_for_result=True)) as bench:
+        sender.gate.clear()
+        waiting = asyncio.ensure_future(bench.give(2))
+        await settle()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        sender.gate.set()
+        await settle()
+        assert bench.account.sent + bench.account.dropped.total() == 2
+        assert bench.ledger.closes()
+
+
 def batching(**keys: object) -> QueueConfig:
     queue = {name: keys.pop(name) for name in ("storage", "queue_size", "num_consumers") if name in keys}
     return QueueConfig(batch=BatchConfig(**keys), **queue)  # type: ignore[arg-type]

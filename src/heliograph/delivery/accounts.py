@@ -56,6 +56,11 @@ class Accounts:
         self._account.restored += items
         self.waiting += items
 
+    def orphaned(self, items: int) -> None:
+        """They were taken and end here, but their sender was cancelled before it was told, so no receiver counts them:
+        a copy, as that sender will send them again."""
+        self._account.copied += items
+
     def damaged(self, items: int) -> None:
         """They were in the queue on disk and cannot be read; they never became part of this process's ledger."""
         self._telemetry.counter(

@@ -144,7 +144,13 @@ class Delivery:
         entry = Entry(batch.parts, batch.items, size, context=batch.context, completion=batch.completion, result=waiter)
         self._accept(entry)
         if waiter is not None:
-            await waiter
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                # Whoever waited counts nothing; the entry goes on to its fate, unless it failed already.
+                if waiter.cancelled() or waiter.exception() is None:
+                    self._accounts.orphaned(batch.items)
+                raise
 
     def _accept(self, entry: Entry) -> None:
         self._accounts.waiting += entry.items
