@@ -51,7 +51,7 @@ RESOURCE_ATTRIBUTES = st.dictionaries(
     VALUES,
     max_size=6,
 )
-ONCE = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ONCE = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @ONCE

@@ -83,7 +83,7 @@ _SIGNS: dict[str, str] = {
 }
 _OWN_RULE = (
     *("net.peer.name", "peer.hostname", "net.peer.port", "peer.port", "url.full", "http.url"),
-    *("rpc.grpc.status_code", "sql.query", "http.user_agent", "user_agent.original", "span.type"),
+    *("rpc.grpc.status_code", "sql.query", "http.user_agent", "user_agent.original"),
 )
 READ = frozenset((*_TEXTS, *_NUMBERS, *_SIGNS, *_OWN_RULE))
 """Attributes that are looked at."""
@@ -184,11 +184,6 @@ def _sql(facts: Facts, text: str, number: int) -> str:
     return "db"
 
 
-def _span_type(facts: Facts, text: str, number: int) -> str:
-    # An earlier enrichment has taken the messaging attributes away: what it found out still holds.
-    return "messaging" if text == "messaging" else ""
-
-
 _SPECIAL: dict[str, Callable[[Facts, str, int], str]] = {
     "net.peer.name": _server_name,
     "peer.hostname": _server_name,
@@ -198,7 +193,6 @@ _SPECIAL: dict[str, Callable[[Facts, str, int], str]] = {
     "http.url": _full_url,
     "rpc.grpc.status_code": _grpc_code,
     "sql.query": _sql,
-    "span.type": _span_type,
 }
 
 

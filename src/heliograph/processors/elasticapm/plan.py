@@ -78,6 +78,8 @@ class Planner:
         facts = gather(attributes)
         present = {key for key, _ in attributes}
         is_transaction = _is_transaction(facts, kind, root, flags)
+        if _was_enriched(present):
+            return Plan(b"", frozenset(), is_transaction, _transaction_type(facts), *(False,) * 8)
         leaves = is_transaction and kind in (CLIENT, PRODUCER)
         count = representative_count(tracestate)
         out: dict[str, Value] = {}
@@ -181,6 +183,11 @@ def _is_transaction(facts: Facts, kind: int, root: bool, flags: int) -> bool:
     if not flags & _REMOTE_KNOWN:
         return kind in (SERVER, CONSUMER)
     return bool(flags & _REMOTE)
+
+
+def _was_enriched(present: set[str]) -> bool:
+    """Whether a span has been here before. It has lost its messaging attributes, so it would look like another."""
+    return any({f"{set_}.duration.us", f"{set_}.representative_count"} <= present for set_ in ("transaction", "span"))
 
 
 def _transaction_type(facts: Facts) -> str:
