@@ -109,3 +109,15 @@ def test_unknown_fields_unpacked_lists_and_long_forms_of_numbers_are_fine() -> N
     )
     body = _span(b"\x30\x82\x80\x00" + unknown)
     assert walk("traces", body)[1] == check_by_parser("traces", body)[1] == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"\x7b\x7c", b"\x08\x01", b"\x0a\x02\x10\x01", b"\x0a\x02\x7b\x7c"],
+    ids=["group", "known field as a number", "the same inside a part", "group inside a part"],
+)
+def test_the_parser_refuses_what_the_walk_and_upstream_refuse(body: bytes) -> None:
+    """The upstream Collector answers 400 to each of these; an unknown field of an allowed type is fine."""
+    with pytest.raises(MalformedPayload):
+        check_by_parser("logs", body)
+    assert check_by_parser("logs", b"\x78\x01") == ([], 0)

@@ -6,7 +6,8 @@ stay where they are inside a part.
 
 Compiled, the walk of otlp/walk.py does it. It refuses groups and a known field with another wire type as well, as the
 upstream Collector does (the official parser takes both for unknown fields). As plain Python that walk is slower than
-the official parser, which is C: then the parser is asked, and what it built is thrown away. See docs/adr/0001.
+the official parser, which is C: then the parser is asked, and the walk only where a byte is unknown to it. See
+docs/adr/0001.
 """
 
 from heliograph.otlp import walk as _walk
@@ -35,6 +36,10 @@ def check_by_parser(signal: str, body: bytes) -> tuple[list[bytes], int]:
         message = request_class(signal).FromString(body)
     except DecodeError as error:
         raise MalformedPayload(str(error)) from None
+    message.DiscardUnknownFields()
+    if message.ByteSize() != len(body):
+        # Something is unknown to the parser, or written in an unusual way: the walk says whether it may be there.
+        return _walk.walk(signal, body)
     parts = cut(body)
     if signal == "traces":
         return parts, sum(len(scope.spans) for part in message.resource_spans for scope in part.scope_spans)
