@@ -102,10 +102,11 @@ async def test_schema_url_is_kept_when_there_is_one() -> None:
 @pytest.mark.parametrize(
     ("config", "problem"),
     [
-        ({"detectors": ["eks"]}, "'eks' is not supported"),
+        ({"detectors": ["heroku"]}, "'heroku' is not supported"),
+        ({"ec2": {"tags": ["("]}}, "tags"),
         ({"detectors": ["sytem"]}, "unknown detector"),
         ({"detectors": []}, "at least one"),
-        ({"gcp": {}}, "gcp"),
+        ({"vultr": {}}, "vultr"),
         ({"system": {"resource_attributes": {"host.nam": {"enabled": True}}}}, "host.nam"),
         ({"system": {"hostname_sources": ["bogus"]}}, "bogus"),
     ],

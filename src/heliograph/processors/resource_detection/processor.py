@@ -2,6 +2,7 @@
 bytes."""
 
 import asyncio
+from weakref import WeakKeyDictionary
 
 from heliograph.component.batch import Batch
 from heliograph.component.factory import Settings
@@ -11,9 +12,11 @@ from heliograph.otlp.resource import ResourceEditor, with_default_schema_url
 from heliograph.otlp.wire import LENGTH, read_varint, skip
 from heliograph.processors.resource_detection.config import ResourceDetectionConfig
 from heliograph.processors.resource_detection.detected import Detected
-from heliograph.processors.resource_detection.detection import detect
+from heliograph.processors.resource_detection.detection import Outcome, detect
 
 _ATTRIBUTES = 1 << 3 | LENGTH
+_FIRST: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, tuple[object, asyncio.Task[Outcome]]]]"
+_FIRST = WeakKeyDictionary()
 
 
 class ResourceDetectionProcessor:
@@ -31,12 +34,13 @@ class ResourceDetectionProcessor:
     async def start(self, host: Host) -> None:
         """Detect; receivers start afterwards, so that nothing passes unmarked."""
         self._host = host
-        await self._detect()
+        self._apply(await self._first())
         if self._config.refresh_interval:
             self._task = host.spawn(self._refresh(), "refresh")
 
     async def shutdown(self, deadline: float) -> None:
         """Stop detecting; nothing waits here."""
+        _FIRST.get(asyncio.get_running_loop(), {}).pop(id(self._config), None)
         if self._task is not None:
             self._task.cancel()
             self._task = None
@@ -52,22 +56,33 @@ class ResourceDetectionProcessor:
     async def _refresh(self) -> None:
         while True:
             await self._host.clock.sleep(float(self._config.refresh_interval))
-            await self._detect()
+            self._apply(await detect(self._config))
 
-    async def _detect(self) -> None:
-        found, problems = await detect(self._config)
-        for problem in problems:
+    def _apply(self, outcome: Outcome) -> None:
+        for problem in outcome.problems:
             self._log.warning("failed to detect resource: %s", problem)
-        if problems:
-            self._host.report(Status.RECOVERABLE_ERROR, f"failed to detect resource: {'; '.join(problems)}")
+        for warning in outcome.found.warnings:
+            self._log.warning("detected resource in part: %s", warning)
+        for absent in outcome.absent:
+            self._log.debug("not detected here: %s", absent)
+        if outcome.problems:
+            self._host.report(Status.RECOVERABLE_ERROR, f"failed to detect resource: {'; '.join(outcome.problems)}")
             if self._detected.attributes:
                 return  # what was found before is better than a part of it
         else:
             self._host.report(Status.OK)
-        if found != self._detected:
-            self._log.info("detected resource information: %s", dict(found.attributes))
-            self._detected = found
+        if outcome.found != self._detected:
+            self._log.info("detected resource information: %s", dict(outcome.found.attributes))
+            self._detected = outcome.found
             self._editor.clear()
+
+    async def _first(self) -> Outcome:
+        """What is detected at the start: the processors of one configuration, one in each pipeline, ask once."""
+        table = _FIRST.setdefault(asyncio.get_running_loop(), {})
+        config = self._config
+        if id(config) not in table:
+            table[id(config)] = (config, asyncio.create_task(detect(config)))
+        return await asyncio.shield(table[id(config)][1])
 
     def _edit(self, resource: bytes) -> bytes | None:
         """The serialized Resource with what was detected; attributes that came in keep their place and order."""

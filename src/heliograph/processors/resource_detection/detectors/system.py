@@ -14,9 +14,8 @@ import psutil
 
 from heliograph.otlp.attributes import Value
 from heliograph.processors.resource_detection.config import HostnameSource, SystemConfig
-from heliograph.processors.resource_detection.detected import Detected, DetectionError
+from heliograph.processors.resource_detection.detected import SCHEMA_URL, Detected, DetectionError
 
-SCHEMA_URL = "https://opentelemetry.io/schemas/1.40.0"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm32", "i686": "x86", "ppc64le": "ppc64"}
 _DEFAULT_SOURCES = (HostnameSource.DNS, HostnameSource.OS)
 
