@@ -68,6 +68,9 @@ class Processes:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()
+        if not but and self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     def _claim(self) -> None:
         """Make the folders, and hold the data directory for this `up` alone."""
