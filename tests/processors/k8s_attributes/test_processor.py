@@ -432,6 +432,24 @@ async def test_records_wait_for_their_pod(server: ApiServer) -> None:
         assert (fates, ledger.waiting) == ([Fate.DELIVERED], 0)
 
 
+async def test_a_pod_that_comes_while_the_rest_is_handed_on(server: ApiServer) -> None:
+    """The next component is slow: what is about to wait for the pod does not miss it."""
+    server.put(pod())
+    async with running(LATE | {"wait_for_pod": {"timeout": "1h"}}) as it:
+        index = it.processor._index
+
+        class Slow:
+            async def consume(self, batch: Batch) -> None:
+                server.put(pod("new", "new"))
+                await until(lambda: "new" in index.by_uid)
+                await it.sink.consume(batch)
+
+        it.processor._next = Slow()
+        await it.give(part(k8s__pod__uid="new"), part(k8s__pod__uid="u1"))
+        await it.sink.wait_for(2)
+        assert of(it.sink.messages[-1])["k8s.pod.name"] == "new"
+
+
 async def test_what_waited_in_vain_goes_on_and_is_not_waited_for_again(server: ApiServer) -> None:
     async with running(LATE | {"wait_for_pod": {"timeout": "50ms"}}) as it:
         await it.give(part(k8s__pod__uid="never"))

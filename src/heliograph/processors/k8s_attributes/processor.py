@@ -168,6 +168,8 @@ class K8sAttributesProcessor:
             await self._next.consume(split.pop())
         for identifier, piece in zip(late, split, strict=True):
             waiting.add(identifier, piece, now)
+        if self._index is not None:  # what came to be known while the rest was handed on
+            waiting.arrived([identifier for identifier in late if identifier in self._index.pods])
         self._wake.set()
 
     def _arrived(self, identifiers: Iterable[Identifier]) -> None:
