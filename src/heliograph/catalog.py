@@ -10,6 +10,7 @@ _FACTORIES: tuple[tuple[Kind, str, tuple[str, ...], str], ...] = (
     # kind, canonical type, deprecated aliases, package under heliograph that holds FACTORY
     (Kind.RECEIVER, "file_log", ("filelog",), "receivers.file_log"),
     (Kind.RECEIVER, "host_metrics", ("hostmetrics",), "receivers.host_metrics"),
+    (Kind.RECEIVER, "kubelet_stats", ("kubeletstats",), "receivers.kubelet_stats"),
     (Kind.RECEIVER, "nop", (), "receivers.nop"),
     (Kind.RECEIVER, "otlp", (), "receivers.otlp"),
     (Kind.PROCESSOR, "attributes", (), "processors.attributes"),
@@ -28,6 +29,7 @@ _FACTORIES: tuple[tuple[Kind, str, tuple[str, ...], str], ...] = (
     (Kind.CONNECTOR, "forward", (), "connectors.forward"),
     (Kind.EXTENSION, "basicauth", (), "extensions.basicauth"),
     (Kind.EXTENSION, "bearertokenauth", (), "extensions.bearertokenauth"),
+    (Kind.EXTENSION, "cgroup_runtime", ("cgroupruntime",), "extensions.cgroup_runtime"),
     (Kind.EXTENSION, "file_storage", (), "extensions.file_storage"),
     (Kind.EXTENSION, "health_check", (), "extensions.health_check"),
 )

@@ -26,6 +26,7 @@ ALL = [(kind, type_) for kind in Kind for type_ in catalog.types(kind)]
 MINIMAL: dict[tuple[Kind, str], dict[str, Any]] = {
     (Kind.RECEIVER, "file_log"): {"include": ["TMP/*.log"]},
     (Kind.RECEIVER, "host_metrics"): {"scrapers": {"load": {}}},
+    (Kind.RECEIVER, "kubelet_stats"): {"auth_type": "none", "endpoint": "127.0.0.1:PORT"},
     (Kind.RECEIVER, "otlp"): {
         "protocols": {"grpc": {"endpoint": "127.0.0.1:PORT"}, "http": {"endpoint": "127.0.0.1:PORT"}}
     },
