@@ -20,8 +20,8 @@ spec.loader.exec_module(tiers_module)
 Tiers, ContainerWriter, SECONDS = tiers_module.Tiers, tiers_module.ContainerWriter, tiers_module.SECONDS
 
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-QUEUE_BYTES = 3_000_000
-SPANS = 100
+QUEUE_BYTES = 1_000_000
+SPANS = 300
 RESIDENT_LIMIT = 200 * 1024 * 1024
 
 
