@@ -87,6 +87,8 @@ _OWN_RULE = (
 )
 READ = frozenset((*_TEXTS, *_NUMBERS, *_SIGNS, *_OWN_RULE))
 """Attributes that are looked at."""
+VALUED = frozenset((*_TEXTS, *_NUMBERS, *_OWN_RULE)) - {"sql.query"}
+"""Attributes whose value is looked at; of the others it is enough that they are there."""
 
 
 @dataclass(slots=True)

@@ -10,7 +10,8 @@ from struct import Struct
 from heliograph.otlp.attributes import Value, decode_key_value, encode_key_value
 from heliograph.otlp.wire import LENGTH, field, read_varint, skip, varint
 from heliograph.processors.elasticapm.config import ElasticApmConfig
-from heliograph.processors.elasticapm.plan import INTERESTING, Plan, Planner
+from heliograph.processors.elasticapm.facts import VALUED
+from heliograph.processors.elasticapm.plan import CLIENT, CONSUMER, INTERESTING, PRODUCER, SERVER, Plan, Planner
 from heliograph.processors.elasticapm.span_event import enrich_event
 
 _REMEMBERED = 4096  # plans
@@ -30,7 +31,11 @@ _LINK = 13 << 3 | LENGTH
 _STATUS = 15 << 3 | LENGTH
 _FLAGS = 16 << 3 | 5
 _KEY = 1 << 3 | LENGTH  # of an attribute, nearly always its first field
-_INTERESTING = frozenset(key.encode() for key in INTERESTING)
+_VALUE, _PRESENCE, _ADDRESS = 1, 2, 3
+_ADDRESSES = frozenset(("url.full", "http.url", "http.target", "url.path", "url.query"))
+_INTERESTING: dict[bytes, int] = {
+    key.encode(): _ADDRESS if key in _ADDRESSES else _VALUE if key in VALUED else _PRESENCE for key in INTERESTING
+}
 
 
 def _key(name: str) -> bytes:
@@ -68,6 +73,7 @@ class SpanEnricher:
         span_id = tracestate = parent = name = status = b""
         kind = start = end_time = flags = 0
         found: list[bytes] = []
+        addresses: list[int] = []  # places in `found`
         events = links = False
         pos, size = 0, len(span)
         while pos < size:
@@ -83,8 +89,12 @@ class SpanEnricher:
                 end += pos
                 if tag == _ATTRIBUTE:
                     if span[pos] == _KEY and span[pos + 1] < 128:
-                        if span[pos + 2 : pos + 2 + span[pos + 1]] in _INTERESTING:
-                            found.append(span[pos:end])
+                        key_end = pos + 2 + span[pos + 1]
+                        wanted = _INTERESTING.get(span[pos + 2 : key_end], 0)
+                        if wanted:
+                            if wanted == _ADDRESS:
+                                addresses.append(len(found))
+                            found.append(span[pos:key_end] if wanted == _PRESENCE else span[pos:end])
                     elif decode_key_value(span[pos:end])[0] in INTERESTING:
                         found.append(span[pos:end])
                 elif tag == _NAME:
@@ -116,6 +126,9 @@ class SpanEnricher:
             else:
                 pos = skip(span, pos, tag & 7)
         root = not parent.strip(b"\0")
+        if addresses and (kind not in (CLIENT, PRODUCER) if root else kind in (SERVER, CONSUMER) and not flags & 0x100):
+            for place in addresses:  # a transaction that is no call: that there is a URL is enough
+                found[place] = found[place][: 2 + found[place][1]]
         plan = self._plan((kind, status, root, flags & 0x300, tracestate, *found), found)
         pieces = [plan.added]
         if plan.timestamp:
