@@ -38,6 +38,16 @@ def test_a_published_file_is_read(lab: Path, name: str) -> None:
     assert [str(problem) for problem in mistakes(path) if not BY_NAME.search(str(problem))] == []
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_every_detector_and_its_extension_are_known(lab: Path, name: str) -> None:
+    """No mistake is in a resource_detection processor or in cgroup_runtime."""
+    path = lab.parent / "published" / name
+    if not path.exists():
+        pytest.skip(f"{path} is not here")
+    wanted = re.compile(r"resource_?detection|detector|cgroup_runtime")
+    assert [str(problem) for problem in mistakes(path) if wanted.search(str(problem))] == []
+
+
 def mistakes(path: Path) -> tuple[Problem, ...]:
     """What is wrong with a file."""
     try:

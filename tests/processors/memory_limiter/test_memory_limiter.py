@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from heliograph.component import memory
 from heliograph.component.batch import Batch
 from heliograph.component.errors import ConfigError, Overloaded
 from heliograph.component.ids import Signal
 from heliograph.component.lifecycle import Status
 from heliograph.config.decode import from_plain
-from heliograph.processors.memory_limiter import memory
 from heliograph.processors.memory_limiter.config import MemoryLimiterConfig
 from heliograph.processors.memory_limiter.processor import MemoryLimiter, limits
 from heliograph.testing.clock import ManualClock

@@ -6,11 +6,11 @@ as seldom after each collection that did not help, up to the greatest.
 
 from collections.abc import Callable
 
+from heliograph.component import memory
 from heliograph.component.batch import Batch
 from heliograph.component.errors import Overloaded, StartError
 from heliograph.component.factory import Settings
 from heliograph.component.lifecycle import Host, Status
-from heliograph.processors.memory_limiter import memory
 from heliograph.processors.memory_limiter.config import MemoryLimiterConfig
 
 

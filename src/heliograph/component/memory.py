@@ -10,6 +10,8 @@ import os
 from functools import cache
 from pathlib import Path
 
+from heliograph.component.cgroup import memory_limit
+
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 MIB = 1 << 20
 
@@ -22,15 +24,8 @@ def used(proc: Path = Path("/proc")) -> int:
 
 def total(root: Path = Path("/")) -> int:
     """Bytes of memory that this process may use. root: where proc and sys are."""
-    limits = [_machine(root)]
-    for group in _groups(root):
-        try:
-            text = group.read_text().strip()
-        except OSError:
-            continue
-        if text.isdecimal():
-            limits.append(int(text))
-    return min(limits)
+    machine, limit = _machine(root), memory_limit(root)
+    return machine if limit is None else min(machine, limit)
 
 
 def _machine(root: Path) -> int:
@@ -38,29 +33,6 @@ def _machine(root: Path) -> int:
         if line.startswith("MemTotal:"):
             return int(line.split()[1]) * 1024
     raise OSError("MemTotal is missing in /proc/meminfo")
-
-
-def _groups(root: Path) -> list[Path]:
-    """Files that may hold a limit: those of this process's groups and of all groups above them."""
-    files: list[Path] = []
-    try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            base, name = root / "sys/fs/cgroup", "memory.max"
-        elif "memory" in controllers.split(","):
-            base, name = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
-        else:
-            continue
-        group = path.strip("/")
-        while group:
-            files.append(base / group / name)
-            group = group.rpartition("/")[0]
-        files.append(base / name)
-    return files
 
 
 @cache
@@ -78,3 +50,10 @@ def collect() -> None:
     libc = _libc()
     if libc is not None:
         libc.malloc_trim(0)
+
+
+def limit_arenas(count: int) -> None:
+    """Let malloc have at most so many arenas; each thread that finds none free would add one. Holds for new ones."""
+    libc = _libc()
+    if libc is not None:
+        libc.mallopt(-8, count)  # M_ARENA_MAX
