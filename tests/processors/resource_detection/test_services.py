@@ -469,3 +469,12 @@ async def test_addresses_that_hang_are_no_failure_and_end_in_time(timeout: float
         assert time.monotonic() - started < min(timeout, 2.5) + 0.7
     assert outcome.problems == ()
     assert outcome.found.attributes["os.type"] == "linux"
+
+
+def test_signature_of_the_published_example() -> None:
+    """post-x-www-form-urlencoded of AWS's test suite for version 4 signatures."""
+    by = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "")
+    now = datetime(2015, 8, 30, 12, 36, tzinfo=UTC)
+    headers = signed("https://example.amazonaws.com/", b"Param1=value1", "us-east-1", by, now, "service")
+    expected = "ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a"
+    assert headers["authorization"].endswith(f"Signature={expected}")

@@ -60,7 +60,7 @@ def signed(url: str, body: bytes, region: str, by: Credentials, now: datetime, s
     place = urlsplit(url)
     stamp = now.strftime("%Y%m%dT%H%M%SZ")
     headers = {
-        "content-type": "application/x-www-form-urlencoded; charset=utf-8",
+        "content-type": "application/x-www-form-urlencoded",
         "host": place.netloc,
         "x-amz-date": stamp,
     }
