@@ -91,13 +91,14 @@ def test_a_container_without_id_is_left_out_and_named() -> None:
     assert scrape.errors == {SCRAPER: "left out: container a of n/p is not in /pods"}
 
 
-def test_numbers_beyond_64_bits_and_bad_dates() -> None:
+@pytest.mark.parametrize(
+    "start", ["yesterday", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+23:59", "1969-12-31T23:59:59Z", "2" * 100_000]
+)
+def test_numbers_beyond_64_bits_and_bad_dates(start: str) -> None:
     """They wrap as upstream's do, or are no start time; nothing is raised."""
     huge = {"usageBytes": 2**64 - 1, "rssBytes": 2**63, "pageFaults": 10**400, "availableBytes": -(2**63) - 1}
     cpu = {"usageNanoCores": 10**400, "usageCoreNanoSeconds": -1}
-    answer = {
-        "node": {"startTime": "yesterday", "memory": huge, "cpu": cpu, "network": {"name": "é", "rxBytes": 2**64}}
-    }
+    answer = {"node": {"startTime": start, "memory": huge, "cpu": cpu, "network": {"name": "é", "rxBytes": 2**64}}}
     rows = named(measure(answer, {"metrics": {name: {"enabled": True} for name in METRICS}, "node": "x"}))
     assert rows["k8s.node.memory.usage"].value == -1
     assert rows["k8s.node.memory.rss"].value == -(2**63)
@@ -116,6 +117,7 @@ def test_numbers_beyond_64_bits_and_bad_dates() -> None:
         b'{"node":{"cpu":{"usageNanoCores":1.5}}}',
         b'{"node":' + b"[" * 100_000,
         b"\xff",
+        b'{"node":{"nodeName":"\\ud800"}}',
     ],
 )
 def test_an_answer_of_another_shape_is_refused(body: bytes) -> None:

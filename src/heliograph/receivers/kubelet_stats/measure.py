@@ -38,6 +38,7 @@ SCOPE = wire_field(
 _WRAP, _HALF = 1 << 64, 1 << 63
 _NANO = 10**9
 _SHOWN = 5
+_LONGEST_TIME = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,14 +262,17 @@ def _unsigned(value: int) -> int:
     return value % _WRAP
 
 
-@lru_cache(maxsize=4096)
 def _nanoseconds(time: str | None) -> int:
-    """RFC 3339 -> nanoseconds since the epoch; 0 where it is absent or none."""
-    if not time:
-        return 0
+    """RFC 3339 -> nanoseconds since the epoch; 0 where it is absent, no time, or beyond what OTLP can say."""
+    return _parsed(time) if time and len(time) <= _LONGEST_TIME else 0
+
+
+@lru_cache(maxsize=4096)
+def _parsed(time: str) -> int:
     try:
         parsed = datetime.fromisoformat(time)
     except ValueError:
         return 0
     since = (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
-    return max(0, (since.days * 86400 + since.seconds) * _NANO + since.microseconds * 1000)
+    nanoseconds = (since.days * 86400 + since.seconds) * _NANO + since.microseconds * 1000
+    return nanoseconds if 0 < nanoseconds < _HALF else 0
