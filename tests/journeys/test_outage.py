@@ -20,8 +20,9 @@ spec.loader.exec_module(tiers_module)
 Tiers, ContainerWriter, SECONDS = tiers_module.Tiers, tiers_module.ContainerWriter, tiers_module.SECONDS
 
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-QUEUE_BYTES = 1_000_000
-SPANS = 300
+QUEUE_BYTES = 3_000_000
+SPANS = 400
+PADDING = "x" * 200
 RESIDENT_LIMIT = 200 * 1024 * 1024
 
 
@@ -39,7 +40,7 @@ class SpanSender:
         while time.monotonic() < end:
             await self._send(self._request(self.acknowledged))
             self.acknowledged += SPANS
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.05)
         await self.channel.close()
 
     async def _send(self, body: bytes) -> None:
@@ -63,7 +64,7 @@ class SpanSender:
             scope.spans.add(
                 trace_id=number.to_bytes(16, "big"),
                 span_id=(number + 1).to_bytes(8, "big"),
-                name=f"span {number}",
+                name=f"span {number} {PADDING}",
                 start_time_unix_nano=now,
                 end_time_unix_nano=now + 1000,
             )
@@ -94,7 +95,7 @@ async def test_the_gateway_is_away(tmp_path: Path) -> None:
         resident = tiers.resident("daemon")
         names = Counter(str(document["name"]) for document in tiers.documents("traces"))
     assert lines == writer.lines
-    assert set(names) == {f"span {number}" for number in range(sender.acknowledged)}
+    assert set(names) == {f"span {number} {PADDING}" for number in range(sender.acknowledged)}
     assert spans >= sender.acknowledged
     assert sender.refusals, "the queue never filled: the load is too small for this test"
     assert any(error.retry_after for error in sender.refusals)
