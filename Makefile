@@ -31,7 +31,7 @@ bench: $(COMPILED) ## CPU and memory beside the upstream Collector, where it is 
 	$(BIN)/python -m bench $(ARGS)
 
 docs: $(READY) ## regenerate docs/components from the configuration classes
-	$(BIN)/python -m heliograph.config.reference
+	$(BIN)/python -m heliograph.config.reference docs/components
 
 pure: ## remove compiled modules, so that edited sources are what runs
 	find src -name '*.so' -delete
