@@ -15,6 +15,7 @@ import pytest
 
 PROGRAM = """
 import os, sys
+from heliograph.app.run import SAME_SIGNAL_SECONDS
 from heliograph.app.run import run
 from heliograph.config.load import load
 sys.exit(run(load(sys.argv[1:], [], os.environ)))
@@ -170,6 +171,9 @@ service:
     assert difference.split()[1] == "0"
     second.popen.send_signal(signal.SIGTERM)
     second.wait_for("draining")
+    second.popen.send_signal(signal.SIGTERM)  # at the same moment: the same wish, and it goes on draining
+    with pytest.raises(subprocess.TimeoutExpired):
+        second.popen.wait(2 * SAME_SIGNAL_SECONDS)
     code, log = second.end()
     assert code == 1
     assert "ending at once" in log

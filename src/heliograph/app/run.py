@@ -2,7 +2,7 @@
 
 Exit codes: 0 stopped as asked, 1 the configuration is wrong or something could not start (2, wrong command line, is
 cli.py's). SIGTERM and SIGINT drain for at most HELIOGRAPH_DRAIN_SECONDS (25; below the 30 s that Kubernetes gives);
-a second one ends the process at once with 1.
+a second one, not at the same moment, ends the process at once with 1.
 """
 
 import asyncio
@@ -22,6 +22,9 @@ from heliograph.telemetry.logs import Log, LogOptions, Sampling
 from heliograph.telemetry.process import ENTRIES, entry
 
 DRAIN_VARIABLE = "HELIOGRAPH_DRAIN_SECONDS"
+SAME_SIGNAL_SECONDS = 0.3
+"""A signal so soon after the first is the same wish: `timeout` and some init programs send it to the process and to its
+group."""
 _log = logging.getLogger("heliograph.service")
 
 
@@ -91,13 +94,18 @@ async def _serve(loaded: Loaded, drain: float, resource: Mapping[str, str], json
         return 1
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
+    first = 0.0
 
     def asked(number: signal.Signals) -> None:
+        nonlocal first
         if stopping.is_set():
+            if loop.time() - first < SAME_SIGNAL_SECONDS:
+                return
             _log.error("received %s again: ending at once", number.name)
             logging.shutdown()
             os._exit(1)
         _log.info("received %s: draining for at most %g s", number.name, drain)
+        first = loop.time()
         stopping.set()
         collector.stop()
 
