@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from heliograph.app.run import SAME_SIGNAL_SECONDS
+
 PROGRAM = """
 import os, sys
 from heliograph.app.run import SAME_SIGNAL_SECONDS
