@@ -124,14 +124,16 @@ class Delivery:
     # Consumer
 
     async def consume(self, batch: Batch) -> None:
-        """Take a batch. Raises Overloaded when there is no room, Permanent when there never can be, and, without a
-        queue or with wait_for_result, what the sender raised."""
+        """Take a batch. Raises Overloaded when there is no room, and, without a queue or with wait_for_result, what
+        the sender raised."""
         if self._closed or not self._started:
             raise Retryable(f"{self._name}: {'shutting down' if self._closed else 'not started'}")
         if not self._config.enabled:
             await self._send_inline(batch)
             return
-        size = size_of(self._config.sizer, batch)
+        # What is larger than the whole queue goes in when the queue is empty: it is in memory anyway, and refused for
+        # good it would be lost.
+        size = min(size_of(self._config.sizer, batch), self._queue.capacity)
         try:
             await self._queue.reserve(size, self._config.block_on_overflow)
             if self._spool is not None:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from heliograph.component.batch import DELIVERED, NO_CONTEXT, Batch, Completion, Context, Outcome
-from heliograph.component.errors import Overloaded, Permanent, Retryable
+from heliograph.component.errors import Overloaded, Retryable
 from heliograph.delivery.config import QueueSizer
 from heliograph.delivery.spool import Record
 
@@ -79,14 +79,8 @@ class SendQueue:
         return iter(self._entries)
 
     async def reserve(self, size: int, block: bool) -> None:
-        """Take room for an entry. Raises Overloaded when there is none (unless `block`, then waits its turn), and
-        Permanent when there never can be."""
-        if size > self.capacity:
-            raise Permanent(
-                f"{self._owner}: a request of {size} {self._unit} can never fit into the sending queue of "
-                f"{self.capacity}: raise sending_queue::queue_size or send smaller requests",
-                code=8,
-            )
+        """Take room for an entry, at most the capacity. Raises Overloaded when there is none (unless `block`: then it
+        waits its turn)."""
         if self.used + size <= self.capacity and not self._waiting:
             self.used += size
             return
