@@ -1,4 +1,4 @@
-"""Cutting requests loses, doubles and reorders nothing, and keeps the limit."""
+"""Cutting requests keeps the limit and the count of items, and gives whole messages."""
 
 import pytest
 from hypothesis import given, settings
