@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 
 from heliograph.component.batch import Batch, Completion, Fate, Outcome
-from heliograph.component.errors import Permanent, Retryable, StartError
+from heliograph.component.errors import Overloaded, Permanent, Retryable, StartError
 from heliograph.component.factory import Settings
 from heliograph.component.ids import Signal
 from heliograph.component.lifecycle import Host, Status
@@ -34,6 +34,7 @@ MAX_BATCHES = 1024
 BATCH_BYTES = 512 * 1024
 _SAVE_SECONDS = 0.2
 _SCAN_SHARE = 0.002
+_SOON_SECONDS = 0.02
 _LONG_SCAN = 0.01
 
 
@@ -238,15 +239,21 @@ class FileLog:
         assert self._host is not None
         retry = self._config.retry_on_failure
         wait = min(float(retry.initial_interval), float(retry.max_interval))
+        soon = _SOON_SECONDS  # a full queue of this process has room again in a moment
         begun = self._host.clock.monotonic()
         while True:
             try:
                 await self._output.consume(batch)
             except Retryable as error:
-                self._host.report(Status.RECOVERABLE_ERROR, f"the pipeline does not take logs: {error}")
-                pause = max(wait, error.after or 0.0, 0.01)
-                wait = min(max(wait * 1.5, 0.01), retry.max_interval)
+                full = isinstance(error, Overloaded) and soon < wait
                 waited = self._host.clock.monotonic() - begun
+                if not full:
+                    self._host.report(Status.RECOVERABLE_ERROR, f"the pipeline does not take logs: {error}")
+                pause = max(soon if full else wait, error.after or 0.0, 0.01)
+                if full:
+                    soon *= 1.5
+                else:
+                    wait = min(max(wait * 1.5, 0.01), retry.max_interval)
                 if not retry.enabled or 0 < retry.max_elapsed_time < waited + pause:
                     self._drop(batch, "given_up", f"is given up by retry_on_failure after {waited:.1f} s: {error}")
                     return
