@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from http.client import HTTPSConnection
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import pytest
@@ -18,7 +18,7 @@ from heliograph.kubernetes.access import access
 _MERGE = "application/merge-patch+json"
 
 
-def missing(what: str) -> None:
+def missing(what: str) -> NoReturn:
     """Skip because it cannot run here; in CI that is a failure."""
     if os.environ.get("CI"):
         pytest.fail(f"{what}, and in CI no test is skipped for that")
@@ -57,6 +57,20 @@ class Api:
             time.sleep(0.1)
 
 
+def _started(kube: Path, tries: int = 3) -> Path:
+    """The kubeconfig of a cluster that runs.
+
+    On a busy machine `kube up` can take a program that has not begun yet for one that has ended: then everything is
+    cleared and started again.
+    """
+    for _ in range(tries):
+        up = subprocess.run([kube, "up", "--control-plane"], capture_output=True, text=True, check=False, timeout=300)
+        if up.returncode == 0:
+            return Path(up.stdout.strip().splitlines()[-1])
+        subprocess.run([kube, "down"], capture_output=True, check=False, timeout=120)
+    missing(f"the cluster of the lab did not start in {tries} tries: {up.stderr[-2000:]}")
+
+
 @pytest.fixture(scope="session")
 def kubernetes(lab: Path) -> Iterator[Api]:
     """A cluster. One that was running before the tests goes on running after them."""
@@ -66,10 +80,7 @@ def kubernetes(lab: Path) -> Iterator[Api]:
     if os.geteuid() != 0:
         missing("the cluster of the lab must be started as root")
     running = subprocess.run([kube, "status"], capture_output=True, check=False).returncode == 0
-    started = subprocess.run([kube, "up", "--control-plane"], capture_output=True, text=True, check=False, timeout=300)
-    if started.returncode != 0:
-        missing(f"the cluster of the lab does not start: {started.stderr[-2000:]}")
-    yield Api(Path(started.stdout.strip().splitlines()[-1]))
+    yield Api(_started(kube))
     if not running:
         subprocess.run([kube, "down"], capture_output=True, check=False, timeout=120)
 
