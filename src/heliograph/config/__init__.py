@@ -1,1 +1,1 @@
-"""."""
+"""From YAML to the components' typed configuration, with the place of every value."""

@@ -1,1 +1,1 @@
-"""."""
+"""Where telemetry comes in. One folder a type, its name upstream's."""
