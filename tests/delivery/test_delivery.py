@@ -419,7 +419,8 @@ async def test_the_ledger_closes_when_whoever_waits_for_the_result_is_cancelled(
 
 
 def batching(**keys: object) -> QueueConfig:
-    queue = {name: keys.pop(name) for name in ("storage", "queue_size", "num_consumers") if name in keys}
+    names = ("storage", "queue_size", "num_consumers", "block_on_overflow")
+    queue = {name: keys.pop(name) for name in names if name in keys}
     return QueueConfig(batch=BatchConfig(**keys), **queue)  # type: ignore[arg-type]
 
 
@@ -437,6 +438,42 @@ async def test_batches_are_sent_by_size_and_by_time() -> None:
         await bench.clock.advance(0.1)
         assert [batch.items for batch in sender.batches] == [12, 4]
         assert len(bench.outcomes) == 4
+
+
+@pytest.mark.parametrize("blocks", [True, False])
+async def test_a_queue_full_of_what_is_being_batched_does_not_wait_for_the_time(blocks: bool) -> None:
+    """Three requests fill the queue; the fourth gets in without waiting for flush_timeout."""
+    sender = SteeredSender()
+    queue = batching(queue_size=3, min_size=100, flush_timeout=Duration(10), block_on_overflow=blocks)
+    async with Bench(sender, queue) as bench:
+        for _ in range(3):
+            await bench.give(1)
+        await settle()
+        assert sender.batches == []
+        if blocks:
+            await bench.give(1)
+        else:
+            with pytest.raises(Overloaded):
+                await bench.give(1)
+        await until(lambda: [batch.items for batch in sender.batches] == [3])
+        await bench.give(1)
+        await settle()
+        assert len(sender.batches) == 1
+
+
+async def test_a_full_queue_of_which_something_is_being_sent_goes_on_batching() -> None:
+    sender = SteeredSender()
+    sender.gate.clear()
+    queue = batching(queue_size=3, min_size=2, flush_timeout=Duration(10), block_on_overflow=True)
+    async with Bench(sender, queue) as bench:
+        for _ in range(3):
+            await bench.give(1)
+        blocked = asyncio.create_task(bench.give(1))
+        await settle()
+        assert sender.busy == 1
+        sender.gate.set()
+        await blocked
+        await until(lambda: [batch.items for batch in sender.batches] == [2, 2])
 
 
 async def test_no_batch_exceeds_max_size_and_all_pieces_must_arrive() -> None:

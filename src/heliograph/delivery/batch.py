@@ -1,7 +1,8 @@
 """Joining queued entries into batches, and cutting what is too great. No I/O, no clock of its own.
 
 Rules, after upstream's `sending_queue::batch`:
-- a batch is sent when it reaches min_size, or flush_timeout after its first entry came;
+- a batch is sent when it reaches min_size, or flush_timeout after its first entry came (unlike upstream also when the
+  queue is full and nothing is being sent: then no more can come, and waiting would only hold up the sender);
 - a batch never exceeds max_size (0: no limit); a single record that is greater goes alone;
 - entries whose listed metadata differ never meet.
 

@@ -134,6 +134,8 @@ class Delivery:
         # What is larger than the whole queue goes in when the queue is empty: it is in memory anyway, and refused for
         # good it would be lost.
         size = min(size_of(self._config.sizer, batch), self._queue.capacity)
+        if not self._queue.fits(size):
+            self._wake()
         try:
             await self._queue.reserve(size, self._config.block_on_overflow)
             if self._spool is not None:
@@ -259,7 +261,9 @@ class Delivery:
                 break
             entry = self._queue.take()
             if entry is None:
-                if self._closed and self._batcher is not None:
+                # A full queue of which nothing is on its way: only what the batcher holds back can make room.
+                stuck = self._queue.pressed and not self._active
+                if self._batcher is not None and (self._closed or stuck):
                     self._ready.extend(self._batcher.flush())
                 break
             parts = self._load(entry)

@@ -71,6 +71,12 @@ class SendQueue:
         self._owner = owner
         self._entries: deque[Entry] = deque()
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._refused = False
+
+    @property
+    def pressed(self) -> bool:
+        """Whether somebody found no room and none has come free since."""
+        return self._refused or bool(self._waiting)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -78,13 +84,18 @@ class SendQueue:
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._entries)
 
+    def fits(self, size: int) -> bool:
+        """Whether `reserve` would take the room at once."""
+        return self.used + size <= self.capacity and not self._waiting
+
     async def reserve(self, size: int, block: bool) -> None:
         """Take room for an entry, at most the capacity. Raises Overloaded when there is none (unless `block`: then it
         waits its turn)."""
-        if self.used + size <= self.capacity and not self._waiting:
+        if self.fits(size):
             self.used += size
             return
         if not block:
+            self._refused = True
             raise Overloaded(f"{self._owner}: sending queue is full ({self.used} of {self.capacity} {self._unit})")
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((size, turn))
@@ -113,6 +124,7 @@ class SendQueue:
     def release(self, size: int) -> None:
         """Give room back; whoever waits for it gets it in order."""
         self.used -= size
+        self._refused = False
         if self._waiting:
             self._admit()
 
