@@ -4,15 +4,10 @@ The walk may refuse more, but only groups and known fields with another wire typ
 """
 
 import os
-import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "otlp"))
-from payloads import PAYLOADS
 
 from heliograph.otlp.count import count
 from heliograph.otlp.errors import MalformedPayload
@@ -21,6 +16,7 @@ from heliograph.otlp.request import request
 from heliograph.otlp.resource import resource_of, with_resource
 from heliograph.otlp.split import split_bytes, split_items
 from heliograph.otlp.walk import walk
+from payloads import PAYLOADS
 
 SEEDS = {signal: make(1) for signal, make in PAYLOADS.items()}
 EXAMPLES = int(os.environ.get("HELIOGRAPH_FUZZ_EXAMPLES", "400"))

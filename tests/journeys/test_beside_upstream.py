@@ -1,7 +1,6 @@
 """Whole paths beside the upstream Collector: one YAML gives the same documents, and it may stand between our tiers."""
 
 import asyncio
-import importlib.util
 import json
 import sys
 from collections import Counter
@@ -25,12 +24,7 @@ from heliograph.otlp.request import request
 from heliograph.testing.bulk_server import BulkServer
 from heliograph.testing.samples import sample
 from heliograph.testing.telemetry import Telemetry
-
-spec = importlib.util.spec_from_file_location("tiers", Path(__file__).with_name("tiers.py"))
-assert spec is not None
-assert spec.loader is not None
-tiers_module = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tiers_module)
+from tiers import Tiers, free_ports
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
 Start = Callable[[str], Any]
@@ -127,7 +121,7 @@ async def test_the_same_yaml_gives_the_same_documents(upstream_collector: Start,
     elasticsearch: every document is equal, field by field, and goes to the same data stream, but for the one
     difference that ADR 3 decides."""
     container_log(tmp_path / "pods" / "shop_cart-0_0a1b2c3d-0000-4000-8000-000000000001" / "cart")
-    port = tiers_module.free_ports(4)
+    port = free_ports(4)
     ports = {"ours": port, "theirs": port + 1}
     async with BulkServer() as ours, BulkServer() as theirs, aiohttp.ClientSession() as session:
         texts = {
@@ -179,11 +173,11 @@ async def test_upstream_between_our_tiers(upstream_collector: Start, tmp_path: P
     """SDK over gRPC, SDK over HTTP and an upstream Collector send to our daemon; an upstream Collector is the gateway;
     our backend stores: every span, log and data point of the clients and every line of the files is there once."""
     container_log(tmp_path / "pods" / "shop_cart-0_0a1b2c3d-0000-4000-8000-000000000001" / "cart")
-    tiers = tiers_module.Tiers(tmp_path / "data", tmp_path / "pods")
+    tiers = Tiers(tmp_path / "data", tmp_path / "pods")
     del tiers.processes["gateway"]
     flags = tiers.arguments
     await asyncio.to_thread(upstream_collector, GATEWAY.format(receive=flags.gateway_port, send=flags.backend_port))
-    client = tiers_module.free_ports(1)
+    client = free_ports(1)
     http = CLIENT.format(receive=client, send=flags.otlp_grpc_port)
     async with tiers, aiohttp.ClientSession() as session:
         await asyncio.to_thread(upstream_collector, http)

@@ -1,25 +1,12 @@
 """Spans through kill -9 of each tier: none is missing. They have no uid, so one on its way may be there twice."""
 
 import asyncio
-import importlib.util
 from collections import Counter
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-
-def beside(name: str) -> ModuleType:
-    """A module of this folder."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tiers_module, outage = beside("tiers"), beside("test_outage")
+from tiers import SECONDS, SpanSender, Tiers
 
 
 @pytest.mark.timeout(300)
@@ -27,12 +14,11 @@ async def test_no_span_is_missing(tmp_path: Path) -> None:
     """A sender that repeats what was not acknowledged; daemon, gateway and backend are killed in turn: every
     acknowledged span is in the store. How many are there twice is printed."""
     (tmp_path / "pods").mkdir()
-    seconds = tiers_module.SECONDS
-    async with tiers_module.Tiers(tmp_path / "data", tmp_path / "pods") as tiers:
-        sender = outage.SpanSender(tiers.arguments.otlp_grpc_port)
-        sending = asyncio.create_task(sender.run(seconds))
+    async with Tiers(tmp_path / "data", tmp_path / "pods") as tiers:
+        sender = SpanSender(tiers.arguments.otlp_grpc_port)
+        sending = asyncio.create_task(sender.run(SECONDS))
         for name in ("daemon", "gateway", "backend"):
-            await asyncio.sleep(seconds / 4)
+            await asyncio.sleep(SECONDS / 4)
             tiers.kill(name)
         await sending
         await tiers.arrived("traces", sender.acknowledged, 60)

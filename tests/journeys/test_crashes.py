@@ -1,18 +1,12 @@
 """Every line once, whatever is killed meanwhile: files rotated under load, and kill -9 of each tier in turn."""
 
 import asyncio
-import importlib.util
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-spec = importlib.util.spec_from_file_location("tiers", Path(__file__).with_name("tiers.py"))
-assert spec is not None
-assert spec.loader is not None
-tiers_module = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tiers_module)
-Tiers, ContainerWriter, SECONDS = tiers_module.Tiers, tiers_module.ContainerWriter, tiers_module.SECONDS
+from tiers import SECONDS, ContainerWriter, Tiers
 
 
 def numbers(documents: list[dict[str, object]]) -> Counter[int]:

@@ -1,75 +1,16 @@
 """A tier that is away: memory and disk stay bounded, senders are told to keep their data, and nothing is lost."""
 
 import asyncio
-import importlib.util
-import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from heliograph.delivery.spool import SEGMENT_BYTES
-from heliograph.net.grpc.client import GrpcChannel, GrpcError
-from heliograph.net.grpc.status import RESOURCE_EXHAUSTED, UNAVAILABLE
+from tiers import PADDING, SECONDS, ContainerWriter, SpanSender, Tiers
 
-spec = importlib.util.spec_from_file_location("tiers", Path(__file__).with_name("tiers.py"))
-assert spec is not None
-assert spec.loader is not None
-tiers_module = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tiers_module)
-Tiers, ContainerWriter, SECONDS = tiers_module.Tiers, tiers_module.ContainerWriter, tiers_module.SECONDS
-
-EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 QUEUE_BYTES = 3_000_000
-SPANS = 400
-PADDING = "x" * 200
 RESIDENT_LIMIT = 200 * 1024 * 1024
-
-
-class SpanSender:
-    """Sends requests of numbered spans, one after the other, and again when it is told to keep them."""
-
-    def __init__(self, port: int) -> None:
-        self.channel = GrpcChannel("127.0.0.1", port)
-        self.acknowledged = 0
-        self.refusals: list[GrpcError] = []
-
-    async def run(self, seconds: float) -> None:
-        """Send for a time; return when everything that was begun is acknowledged."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            await self._send(self._request(self.acknowledged))
-            self.acknowledged += SPANS
-            await asyncio.sleep(0.05)
-        await self.channel.close()
-
-    async def _send(self, body: bytes) -> None:
-        while True:
-            try:
-                await self.channel.unary(EXPORT, body, metadata=[], timeout=10.0, compression="none")
-                return
-            except GrpcError as error:
-                if error.status not in (RESOURCE_EXHAUSTED, UNAVAILABLE):
-                    raise
-                self.refusals.append(error)
-                await asyncio.sleep(error.retry_after or 0.2)
-
-    def _request(self, first: int) -> bytes:
-        request = ExportTraceServiceRequest()
-        resource = request.resource_spans.add()
-        resource.resource.attributes.add(key="service.name").value.string_value = "sender"
-        scope = resource.scope_spans.add()
-        now = time.time_ns()
-        for number in range(first, first + SPANS):
-            scope.spans.add(
-                trace_id=number.to_bytes(16, "big"),
-                span_id=(number + 1).to_bytes(8, "big"),
-                name=f"span {number} {PADDING}",
-                start_time_unix_nano=now,
-                end_time_unix_nano=now + 1000,
-            )
-        return bytes(request.SerializeToString())
 
 
 @pytest.mark.timeout(400)

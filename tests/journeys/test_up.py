@@ -1,6 +1,5 @@
 """`heliograph up` as a person runs it: the demo to searchable documents, ends by itself, a taken port, Ctrl-C."""
 
-import importlib.util
 import json
 import os
 import re
@@ -15,16 +14,11 @@ from pathlib import Path
 
 import pytest
 
+import tiers
 from heliograph.store.client import store_file
 from heliograph.store.documents import Documents
 from heliograph.store.fields import values
 from heliograph.store.query import FOREVER
-
-spec = importlib.util.spec_from_file_location("tiers", Path(__file__).with_name("tiers.py"))
-assert spec is not None
-assert spec.loader is not None
-tiers = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tiers)
 
 
 def command(directory: Path, *more: str) -> list[str]:

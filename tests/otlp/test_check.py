@@ -1,7 +1,6 @@
 """The door: what is refused, what is counted, and that both ways of checking agree."""
 
 import pytest
-from payloads import PAYLOADS
 
 from heliograph.otlp.check import check, check_by_parser
 from heliograph.otlp.count import count
@@ -9,6 +8,7 @@ from heliograph.otlp.errors import MalformedPayload
 from heliograph.otlp.request import request
 from heliograph.otlp.walk import walk
 from heliograph.otlp.wire import field, varint
+from payloads import PAYLOADS
 
 ITEMS = {"traces": 12, "logs": 12, "metrics": 30}
 

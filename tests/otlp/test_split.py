@@ -3,12 +3,12 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from payloads import PAYLOADS
 
 from heliograph.otlp.check import check
 from heliograph.otlp.count import count
 from heliograph.otlp.request import request
 from heliograph.otlp.split import split_bytes, split_items
+from payloads import PAYLOADS
 
 SIGNALS = pytest.mark.parametrize("signal", sorted(PAYLOADS))
 

@@ -1,18 +1,16 @@
 """The debug exporter's text, side by side with the upstream Collector's, and where it is written."""
 
-import importlib.util
 import logging
 import os
 import re
-import sys
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+import shown_sample as sample
 from heliograph.component.batch import Batch
 from heliograph.component.errors import ConfigError, StartError
 from heliograph.component.ids import Signal
@@ -26,18 +24,6 @@ from heliograph.testing.clock import ManualClock
 from heliograph.testing.host import TestHost
 from heliograph.testing.settings import settings
 
-
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"debug_{name}", Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-sample = _load("sample")
 GOLDEN = Path(__file__).parent / "golden"
 VERBOSITIES = ("basic", "normal", "detailed")
 

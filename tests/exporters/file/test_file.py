@@ -1,17 +1,15 @@
 """The file exporter: formats side by side with upstream's files, rotation, and one file for several signals."""
 
-import importlib.util
 import json
 import struct
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import zstandard
 
+import shown_sample
 from heliograph.component.batch import Batch
 from heliograph.component.errors import ConfigError, Retryable, StartError
 from heliograph.config.decode import from_plain
@@ -23,18 +21,7 @@ from heliograph.testing.clock import ManualClock
 from heliograph.testing.host import TestHost
 from heliograph.testing.settings import settings
 
-
-def _load_sample() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("file_sample", Path(__file__).parents[1] / "debug" / "sample.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-BATCHES: list[Batch] = _load_sample().batches()
+BATCHES: list[Batch] = shown_sample.batches()
 GOLDEN = Path(__file__).parent / "golden"
 
 

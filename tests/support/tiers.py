@@ -14,15 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from heliograph.app.up.command import add_arguments
 from heliograph.app.up.plan import Role, plan
 from heliograph.app.up.processes import Processes
+from heliograph.net.grpc.client import GrpcChannel, GrpcError
+from heliograph.net.grpc.status import RESOURCE_EXHAUSTED, UNAVAILABLE
 from heliograph.presets import preset
 from heliograph.store.client import store_file
 from heliograph.store.documents import Documents
 from heliograph.store.query import FOREVER
 
+EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+SPANS = 400
+"""Of a request of SpanSender."""
+PADDING = "x" * 200
 SECONDS = float(os.environ.get("HELIOGRAPH_JOURNEY_SECONDS", "8"))
 """How long a journey is under load; the acceptance runs use 30 and more."""
 
@@ -173,3 +180,48 @@ class ContainerWriter:
         target.write_bytes(self.path.read_bytes())
         os.truncate(self.path, 0)
         return file
+
+
+class SpanSender:
+    """Sends requests of numbered spans, one after the other, and again when it is told to keep them."""
+
+    def __init__(self, port: int) -> None:
+        self.channel = GrpcChannel("127.0.0.1", port)
+        self.acknowledged = 0
+        self.refusals: list[GrpcError] = []
+
+    async def run(self, seconds: float) -> None:
+        """Send for a time; return when everything that was begun is acknowledged."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            await self._send(self._request(self.acknowledged))
+            self.acknowledged += SPANS
+            await asyncio.sleep(0.05)
+        await self.channel.close()
+
+    async def _send(self, body: bytes) -> None:
+        while True:
+            try:
+                await self.channel.unary(EXPORT, body, metadata=[], timeout=10.0, compression="none")
+                return
+            except GrpcError as error:
+                if error.status not in (RESOURCE_EXHAUSTED, UNAVAILABLE):
+                    raise
+                self.refusals.append(error)
+                await asyncio.sleep(error.retry_after or 0.2)
+
+    def _request(self, first: int) -> bytes:
+        request = ExportTraceServiceRequest()
+        resource = request.resource_spans.add()
+        resource.resource.attributes.add(key="service.name").value.string_value = "sender"
+        scope = resource.scope_spans.add()
+        now = time.time_ns()
+        for number in range(first, first + SPANS):
+            scope.spans.add(
+                trace_id=number.to_bytes(16, "big"),
+                span_id=(number + 1).to_bytes(8, "big"),
+                name=f"span {number} {PADDING}",
+                start_time_unix_nano=now,
+                end_time_unix_nano=now + 1000,
+            )
+        return bytes(request.SerializeToString())
