@@ -11,8 +11,6 @@ from heliograph.component.errors import ConfigError, Overloaded, Permanent, Retr
 from heliograph.component.ids import Signal
 from heliograph.config.decode import from_plain
 from heliograph.exporters.otlp_grpc import FACTORY
-from heliograph.net.grpc.client import GrpcChannel
-from heliograph.net.grpc.round_robin import RoundRobinChannel
 from heliograph.otlp.check import check
 from heliograph.otlp.messages import response_class
 from heliograph.testing.exporter import NO_QUEUE, ExporterUnderTest
@@ -173,30 +171,6 @@ async def test_credentials_are_not_sent_in_plain_text() -> None:
     """`auth` with `tls::insecure` does not start."""
     with pytest.raises(StartError, match="plain text"):
         await exporter(1, auth={"authenticator": "bearertokenauth"}).__aenter__()
-
-
-async def test_round_robin_uses_all_addresses_and_passes_over_dead_ones() -> None:
-    """Two servers share the calls; one stops, the other takes them all."""
-    async with OTLPServer({"grpc": {}}) as one:
-        two = OTLPServer({"grpc": {}})
-        await two.__aenter__()
-        addresses = [("127.0.0.1", server.ports["grpc"]) for server in (one, two)]
-
-        async def resolve(host: str, port: int) -> list[tuple[str, int]]:
-            return addresses
-
-        channel = RoundRobinChannel(
-            "gateway", 4317, lambda find: GrpcChannel("gateway", 4317, resolve=find), resolve=resolve
-        )
-        body = b"\x0a" + bytes([len(PARTS[0]) & 127 | 128, len(PARTS[0]) >> 7]) + PARTS[0]
-        for _ in range(6):
-            await channel.unary(EXPORT, body, timeout=5)
-        assert [len(server.sinks[Signal.LOGS].batches) for server in (one, two)] == [3, 3]
-        await two.__aexit__(None, None, None)
-        for _ in range(6):
-            await channel.unary(EXPORT, body, timeout=5)
-        assert len(one.sinks[Signal.LOGS].batches) == 9
-        await channel.close()
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,10 @@ class GrpcChannel:
         """Whether a call would find a connection."""
         return self._connection is not None and self._connection.usable
 
+    async def connect(self, timeout: float) -> None:
+        """Make the connection if there is none. Raises GrpcError."""
+        await self._connect(asyncio.get_running_loop().time() + timeout, timeout)
+
     def _overdue(self, path: str, timeout: float) -> GrpcError:
         return GrpcError(DEADLINE_EXCEEDED, f"no answer from {self._target} to {path} within {timeout:g} s")
 
@@ -193,6 +197,8 @@ class GrpcChannel:
         if self._closed:
             raise GrpcError(UNAVAILABLE, f"the channel to {self._target} is closed")
         loop = asyncio.get_running_loop()
+        if self._connection is not None and self._connection.usable:
+            return self._connection
         if self._connecting is None:
             self._retire()
             wait = self._not_before - loop.time()
