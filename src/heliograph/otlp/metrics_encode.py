@@ -15,6 +15,7 @@ _INT_POINT = struct.Struct("<BQBQBq")  # start_time_unix_nano, time_unix_nano, a
 _DOUBLE_POINT = struct.Struct("<BQBQBd")  # start_time_unix_nano, time_unix_nano, as_double
 _START, _TIME, _DOUBLE, _INT = (2 << 3) | 1, (3 << 3) | 1, (4 << 3) | 1, (6 << 3) | 1
 _POINT_ATTRIBUTES = 7
+_INT64 = range(-(2**63), 2**63)
 _CUMULATIVE, _MONOTONIC = b"\x10\x02", b"\x18\x01"
 
 
@@ -52,11 +53,15 @@ def _head(metric: Metric) -> bytes:
 
 
 def encode_metric(metric: Metric, points: Iterable[Point], start_ns: int, time_ns: int) -> tuple[bytes, int]:
-    """A serialized Metric and its number of points."""
+    """A serialized Metric and its number of points. A whole number outside 64 bits becomes the nearest one inside.
+    Raises ValueError and OverflowError for a whole number that is not finite."""
     encoded: list[bytes] = []
     for pairs, value in points:
         if metric.whole:
-            head = _INT_POINT.pack(_START, start_ns, _TIME, time_ns, _INT, int(value))
+            whole = int(value)
+            if whole not in _INT64:
+                whole = _INT64[-1] if whole > 0 else _INT64[0]
+            head = _INT_POINT.pack(_START, start_ns, _TIME, time_ns, _INT, whole)
         else:
             head = _DOUBLE_POINT.pack(_START, start_ns, _TIME, time_ns, _DOUBLE, value)
         encoded.append(field(1, head + _attributes(pairs)))

@@ -1,5 +1,6 @@
 """Scrapers on a small made-up host below root_path: exact values, odd kernels, filters."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,60 @@ def test_process(root: Path) -> None:
 def test_process_filter(root: Path) -> None:
     only = {"process": {"include": {"names": ["nothing"], "match_type": "strict"}}}
     assert scrape(root, only)[0] == {}
+
+
+EVERYTHING = {name: all_on(name)[name] for name in METRICS}
+WITHOUT_FILES = {"cpu", "network"}  # the made-up host has no cpuinfo and no connection tracking
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "failing"),
+    [
+        ("meminfo", "MemTotal: 0 kB\nMemFree: 0 kB\n", set()),
+        ("meminfo", "MemTotal: 99999999999999999999 kB\nMemFree: 1 kB\n", set()),
+        ("meminfo", FILES["meminfo"] + "\nOdd\nOdder: x kB\n", set()),
+        ("diskstats", "\n   8 0 sda 1 2 18446744073709551615 4 5 6 7 8 9 10 11\n", set()),
+        ("diskstats", "8 0 sda 1 2 x 4 5 6 7 8 9 10 11\n8 1 sdb 1 1 1 1 1 1 1 1 1 1 1\n", {"disk"}),
+        ("stat", FILES["stat"].replace("btime 1000", "btime 99999999999999999999"), {"boot time", "process"}),
+        ("stat", FILES["stat"].replace("btime 1000", "btime -1"), {"boot time", "process"}),
+        ("swaps", None, {"paging"}),
+        ("vmstat", None, {"paging"}),
+        ("net/dev", FILES["net/dev"].replace("1 2 3 4", "1 2 3 999999999999999999999999"), set()),
+        ("1/stat", FILES["1/stat"].replace("4096000", "18446744073709551615"), set()),
+        ("1/io", "rchar: 1\n", {"process"}),
+        ("1/status", "Name: x\n", set()),
+        ("2/stat", "2 (short) S 1\n", {"process"}),
+        ("1/mountinfo", FILES["1/mountinfo"] + "9 2 8:2 / /a\\000b rw - ext4 /dev/sdc rw\n", {"filesystem"}),
+    ],
+)
+def test_numbers_that_no_kernel_gives(root: Path, name: str, content: str | None, failing: set[str]) -> None:
+    """Each odd or missing file costs only what is in it, and is named; nothing ends the receiver."""
+    path = root / "proc" / name
+    path.parent.mkdir(exist_ok=True)
+    if content is None:
+        path.unlink()
+    else:
+        path.write_text(content)
+    values, errors = scrape(root, EVERYTHING, rounds=2)
+    assert errors.keys() == failing | WITHOUT_FILES
+    found = {key[0] for key in values}
+    assert {"system.cpu.time", "system.network.io", "system.network.connections", "system.memory.usage"} <= found
+    assert "system.disk.io" in found
+    assert {"system.paging.faults", "system.paging.usage"} & found
+    assert "system.filesystem.usage" in found
+    assert "process.memory.usage" in found or "boot time" in failing
+
+
+def test_names_that_are_no_text(root: Path) -> None:
+    """A mount point and an executable whose names are no UTF-8 are measured; the names are shown as near as can be."""
+    os.mkdir(os.fsencode(root) + b"/mnt/caf\xe9")
+    with (root / "proc/1/mountinfo").open("ab") as file:
+        file.write(b"25 22 8:2 / /mnt/caf\xe9 ro - ext4 /dev/sd\xff rw\n")
+    os.symlink(b"/bin/caf\xe9", os.fsencode(root) + b"/proc/1/exe")
+    values, errors = scrape(root, {"filesystem": {}, "process": {}})
+    assert errors == {}
+    mounts_shown = {key[3] for key in values if key[0] == "system.filesystem.usage"}
+    assert "/mnt/caf\N{REPLACEMENT CHARACTER}" in mounts_shown
 
 
 def test_one_broken_scraper_does_not_stop_the_others(root: Path) -> None:

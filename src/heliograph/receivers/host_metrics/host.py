@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 TICKS = os.sysconf("SC_CLK_TCK")
+_LAST_SECOND = 2**63 // 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,10 @@ class HostFiles:
 
     def lines(self, name: str) -> list[str]:
         """The lines of a file of /proc. Raises OSError."""
-        return self.text(name).splitlines()
+        lines = self.text(name).split("\n")  # splitlines would also split at what a name may contain
+        if not lines[-1]:
+            lines.pop()
+        return lines
 
     def text(self, name: str) -> str:
         """A file of /proc. Raises OSError."""
@@ -42,5 +46,8 @@ class HostFiles:
         """When the machine started, in nanoseconds since the epoch. Raises OSError, ValueError."""
         for line in self.lines("stat"):
             if line.startswith("btime "):
-                return int(line.split()[1]) * 10**9
+                seconds = int(line.split()[1])
+                if not 0 <= seconds < _LAST_SECOND:
+                    raise ValueError(f"{self.proc}/stat has a btime that is no time: {seconds}")
+                return seconds * 10**9
         raise ValueError(f"{self.proc}/stat has no btime")

@@ -10,6 +10,7 @@ from heliograph.otlp.metrics_encode import encode_metrics, resource_metrics
 from heliograph.otlp.wire import field as wire_field
 from heliograph.receivers.host_metrics.host import HostFiles
 from heliograph.receivers.host_metrics.metrics import METRICS
+from heliograph.receivers.host_metrics.reading import UNREADABLE, Reading, told
 from heliograph.receivers.host_metrics.scrapers.cpu import CpuScraper
 from heliograph.receivers.host_metrics.scrapers.disk import DiskScraper
 from heliograph.receivers.host_metrics.scrapers.filesystem import FilesystemScraper
@@ -49,19 +50,21 @@ class Scraping:
         result = Scrape()
         try:
             boot_ns = self._host.boot_time_ns()
-        except (OSError, ValueError) as error:
-            result.errors["boot time"] = str(error)
+        except UNREADABLE as error:
+            result.errors["boot time"] = told(error)
             boot_ns = 0
         for name, scraper in self._scrapers.items():
+            reading = Reading()
             try:
-                found = scraper.scrape(self._host)
-            except (OSError, ValueError, LookupError) as error:
-                result.errors[name] = str(error)
+                found = scraper.scrape(self._host, reading)
+                encoded, points = encode_metrics(METRICS[name], found, boot_ns, now_ns)
+            except UNREADABLE as error:
+                result.errors[name] = told(error)
                 continue
-            if isinstance(scraper, FilesystemScraper) and scraper.failed:
-                failed = "; ".join(f"{mount}: {reason}" for mount, reason in scraper.failed.items())
-                result.errors[name] = f"mount points that cannot be read (is root_path right?): {failed}"
-            encoded, points = encode_metrics(METRICS[name], found, boot_ns, now_ns)
+            if reading.errors:
+                failed = "; ".join(f"{what}: {reason}" for what, reason in reading.errors.items())
+                hint = "mount points that cannot be read (is root_path right?): " if name == "filesystem" else ""
+                result.errors[name] = hint + failed
             if points:
                 result.parts.append(resource_metrics(b"", _scope(name), encoded, SCHEMA_URL))
             result.points[name] = points
@@ -77,8 +80,8 @@ class Scraping:
                 resource = b"".join(encode_key_value(1, key, value) for key, value in process.resource)
                 result.parts.append(resource_metrics(resource, _scope("process"), encoded, SCHEMA_URL))
                 total += points
-        except (OSError, ValueError, LookupError) as error:
-            result.errors["process"] = str(error)
+        except UNREADABLE as error:
+            result.errors["process"] = told(error)
         if scraper.errors:
             shown = "; ".join(f"{reason} ({count} processes)" for reason, count in scraper.errors.most_common(5))
             result.errors["process"] = f"{shown}; run with more rights, or set the mute_process_*_error keys"

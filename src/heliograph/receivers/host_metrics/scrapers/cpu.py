@@ -3,6 +3,7 @@
 from heliograph.otlp.metrics_encode import Attributes, Point
 from heliograph.receivers.host_metrics.config import CpuConfig
 from heliograph.receivers.host_metrics.host import TICKS, HostFiles
+from heliograph.receivers.host_metrics.reading import Reading
 
 _STATES = ("user", "nice", "system", "idle", "wait", "interrupt", "softirq", "steal")  # order of /proc/stat
 
@@ -14,7 +15,7 @@ class CpuScraper:
         self.on = config.metrics
         self._last: dict[str, list[int]] = {}
 
-    def scrape(self, host: HostFiles) -> dict[str, list[Point]]:
+    def scrape(self, host: HostFiles, reading: Reading) -> dict[str, list[Point]]:
         """Points by metric name. Raises OSError, ValueError."""
         times: dict[str, list[int]] = {}
         for line in host.lines("stat"):
@@ -35,11 +36,12 @@ class CpuScraper:
         if "system.cpu.logical.count" in self.on:
             found["system.cpu.logical.count"] = [((), len(times))]
         if self.on & {"system.cpu.physical.count", "system.cpu.frequency"}:
-            processors = _processors(host)
-            if "system.cpu.physical.count" in self.on:
-                found["system.cpu.physical.count"] = [((), _physical(processors) or len(times))]
-            if "system.cpu.frequency" in self.on:
-                found["system.cpu.frequency"] = _frequencies(host, processors)
+            with reading.part("cpuinfo"):
+                processors = _processors(host)
+                if "system.cpu.physical.count" in self.on:
+                    found["system.cpu.physical.count"] = [((), _physical(processors) or len(times))]
+                if "system.cpu.frequency" in self.on:
+                    found["system.cpu.frequency"] = _frequencies(host, processors)
         return found
 
     def _utilization(self, times: dict[str, list[int]]) -> list[Point]:

@@ -4,6 +4,7 @@ from heliograph.otlp.metrics_encode import Point
 from heliograph.receivers.host_metrics.config import DiskConfig
 from heliograph.receivers.host_metrics.host import HostFiles
 from heliograph.receivers.host_metrics.match import chosen, matcher
+from heliograph.receivers.host_metrics.reading import Reading
 
 _SECTOR = 512
 _READ_WRITE = {  # metric: columns after the device's name for reads and writes, scale
@@ -27,14 +28,16 @@ class DiskScraper:
         self._include = matcher(config.include.devices, config.include.match_type)
         self._exclude = matcher(config.exclude.devices, config.exclude.match_type)
 
-    def scrape(self, host: HostFiles) -> dict[str, list[Point]]:
+    def scrape(self, host: HostFiles, reading: Reading) -> dict[str, list[Point]]:
         """Points by metric name. Devices that have never done anything are left out. Raises OSError, ValueError."""
         found: dict[str, list[Point]] = {name: [] for name in (*_READ_WRITE, *_SINGLE) if name in self.on}
         for line in host.lines("diskstats"):
-            _, _, device, *columns = line.split()
-            if len(columns) < 11 or not chosen(device, self._include, self._exclude):
+            words = line.split()
+            if len(words) < 14 or not chosen(device := words[2], self._include, self._exclude):
                 continue
-            numbers = [int(column) for column in columns[:11]]
+            numbers: list[int] = []
+            with reading.part(device):
+                numbers = [int(word) for word in words[3:14]]
             if not any(numbers):
                 continue
             for name, (read, write, scale) in _READ_WRITE.items():

@@ -9,13 +9,14 @@ from heliograph.otlp.metrics_encode import Attributes, Point
 from heliograph.receivers.host_metrics.config import FilesystemConfig
 from heliograph.receivers.host_metrics.host import HostFiles
 from heliograph.receivers.host_metrics.match import chosen, matcher
+from heliograph.receivers.host_metrics.reading import Reading
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A line of mountinfo. mode: "rw" or "ro"."""
+    """A line of mountinfo. mode: "rw" or "ro". What is no UTF-8 is kept as Python keeps names of files."""
 
     device: str
     mode: str
@@ -25,11 +26,12 @@ class Mount:
     @property
     def attributes(self) -> Attributes:
         """As upstream reports it."""
-        return (("device", self.device), ("mode", self.mode), ("mountpoint", self.mountpoint), ("type", self.type))
+        device, mountpoint = readable(self.device), readable(self.mountpoint)
+        return (("device", device), ("mode", self.mode), ("mountpoint", mountpoint), ("type", self.type))
 
 
 class FilesystemScraper:
-    """Remembers which mount points could not be read, to name each once."""
+    """Has no state."""
 
     def __init__(self, config: FilesystemConfig) -> None:
         self.on = config.metrics
@@ -46,19 +48,17 @@ class FilesystemScraper:
             matcher(config.include_mount_points.mount_points, config.include_mount_points.match_type),
             matcher(config.exclude_mount_points.mount_points, config.exclude_mount_points.match_type),
         )
-        self.failed: dict[str, str] = {}
 
-    def scrape(self, host: HostFiles) -> dict[str, list[Point]]:
-        """Points by metric name; mount points that cannot be read go to `failed`. Raises OSError."""
+    def scrape(self, host: HostFiles, reading: Reading) -> dict[str, list[Point]]:
+        """Points by metric name; mount points that cannot be read are errors. Raises OSError."""
         usage: list[Point] = []
         inodes: list[Point] = []
         utilization: list[Point] = []
-        self.failed = {}
         for mount in self._chosen(host):
             try:
                 stat = os.statvfs(host.root + mount.mountpoint)
-            except OSError as error:
-                self.failed[mount.mountpoint] = error.strerror or str(error)
+            except (OSError, ValueError) as error:
+                reading.errors[readable(mount.mountpoint)] = getattr(error, "strerror", None) or str(error)
                 continue
             used = (stat.f_blocks - stat.f_bfree) * stat.f_frsize
             free = stat.f_bavail * stat.f_frsize
@@ -94,14 +94,19 @@ class FilesystemScraper:
 
 def mounts(host: HostFiles) -> Iterator[Mount]:
     """What is mounted. Raises OSError."""
-    with open(host.mountinfo, encoding="utf-8", errors="replace") as file:
+    with open(host.mountinfo, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
         for line in file:
             left, separator, right = line.partition(" - ")
-            fields, source = left.split(), right.split()
+            fields, source = left.split(" "), right.split(" ")
             if not separator or len(fields) < 6 or len(source) < 2:
                 continue
             mode = "ro" if "ro" in fields[5].split(",") else "rw"
             yield Mount(_plain(source[1]), mode, _plain(fields[4]), source[0])
+
+
+def readable(name: str) -> str:
+    """A name of a file for people and for OTLP: bytes that are no UTF-8 are shown as U+FFFD."""
+    return name if name.isascii() else name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _plain(text: str) -> str:

@@ -5,6 +5,7 @@ import os
 from heliograph.otlp.metrics_encode import Point
 from heliograph.receivers.host_metrics.config import LoadConfig
 from heliograph.receivers.host_metrics.host import HostFiles
+from heliograph.receivers.host_metrics.reading import Reading
 
 
 class LoadScraper:
@@ -14,7 +15,7 @@ class LoadScraper:
         self.on = config.metrics
         self._divisor = (os.cpu_count() or 1) if config.cpu_average else 1
 
-    def scrape(self, host: HostFiles) -> dict[str, list[Point]]:
+    def scrape(self, host: HostFiles, reading: Reading) -> dict[str, list[Point]]:
         """Points by metric name. Raises OSError, ValueError."""
         loads = host.text("loadavg").split()
         names = (f"system.cpu.load_average.{minutes}m" for minutes in (1, 5, 15))

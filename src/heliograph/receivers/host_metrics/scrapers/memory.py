@@ -5,6 +5,7 @@ import os
 from heliograph.otlp.metrics_encode import Point
 from heliograph.receivers.host_metrics.config import MemoryConfig
 from heliograph.receivers.host_metrics.host import HostFiles
+from heliograph.receivers.host_metrics.reading import Reading
 
 
 class MemoryScraper:
@@ -13,7 +14,7 @@ class MemoryScraper:
     def __init__(self, config: MemoryConfig) -> None:
         self.on = config.metrics
 
-    def scrape(self, host: HostFiles) -> dict[str, list[Point]]:
+    def scrape(self, host: HostFiles, reading: Reading) -> dict[str, list[Point]]:
         """Points by metric name. Raises OSError, ValueError."""
         info = meminfo(host)
         total = info["MemTotal"]
@@ -27,7 +28,9 @@ class MemoryScraper:
         }
         every: dict[str, list[Point]] = {
             "system.memory.usage": [((("state", state),), size) for state, size in states.items()],
-            "system.memory.utilization": [((("state", state),), size / total) for state, size in states.items()],
+            "system.memory.utilization": [
+                ((("state", state),), size / total) for state, size in states.items() if total
+            ],
             "system.linux.memory.available": [((), info.get("MemAvailable", 0))],
             "system.linux.memory.dirty": [((), info.get("Dirty", 0))],
             "system.memory.limit": [((), total)],
@@ -41,8 +44,9 @@ def meminfo(host: HostFiles) -> dict[str, int]:
     found: dict[str, int] = {}
     for line in host.lines("meminfo"):
         name, _, value = line.partition(":")
-        number, *unit = value.split()
-        found[name] = int(number) * (1024 if unit else 1)
+        number, *unit = value.split() or [""]
+        if number.isdigit():
+            found[name] = int(number) * (1024 if unit else 1)
     if "MemTotal" not in found or "MemFree" not in found:
         raise ValueError(f"{host.proc}/meminfo has no MemTotal or no MemFree")
     return found

@@ -6,6 +6,7 @@ from heliograph.otlp.metrics_encode import Point
 from heliograph.receivers.host_metrics.config import NetworkConfig
 from heliograph.receivers.host_metrics.host import HostFiles
 from heliograph.receivers.host_metrics.match import chosen, matcher
+from heliograph.receivers.host_metrics.reading import Reading
 
 _COLUMNS = {  # metric: columns of /proc/net/dev for receive and transmit
     "system.network.packets": (1, 9),
@@ -37,9 +38,22 @@ class NetworkScraper:
         self._include = matcher(config.include.interfaces, config.include.match_type)
         self._exclude = matcher(config.exclude.interfaces, config.exclude.match_type)
 
-    def scrape(self, host: HostFiles) -> dict[str, list[Point]]:
+    def scrape(self, host: HostFiles, reading: Reading) -> dict[str, list[Point]]:
         """Points by metric name. Raises OSError, ValueError."""
         found: dict[str, list[Point]] = {name: [] for name in _COLUMNS if name in self.on}
+        with reading.part("interfaces"):
+            self._interfaces(host, found)
+        if "system.network.connections" in self.on:
+            with reading.part("connections"):
+                found["system.network.connections"] = _connections(host)
+        with reading.part("connection tracking"):
+            for kind in ("count", "max"):
+                name = f"system.network.conntrack.{kind}"
+                if name in self.on:
+                    found[name] = [((), int(host.text(f"sys/net/netfilter/nf_conntrack_{kind}")))]
+        return found
+
+    def _interfaces(self, host: HostFiles, found: dict[str, list[Point]]) -> None:
         for line in host.lines("net/dev")[2:]:
             device, _, rest = line.strip().rpartition(":")
             numbers = rest.split()
@@ -49,13 +63,6 @@ class NetworkScraper:
                 receive, transmit = _COLUMNS[name]
                 points.append(((("device", device), ("direction", "transmit")), int(numbers[transmit])))
                 points.append(((("device", device), ("direction", "receive")), int(numbers[receive])))
-        if "system.network.connections" in self.on:
-            found["system.network.connections"] = _connections(host)
-        for kind in ("count", "max"):
-            name = f"system.network.conntrack.{kind}"
-            if name in self.on:
-                found[name] = [((), int(host.text(f"sys/net/netfilter/nf_conntrack_{kind}")))]
-        return found
 
 
 def _connections(host: HostFiles) -> list[Point]:

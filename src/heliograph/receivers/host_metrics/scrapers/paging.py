@@ -3,6 +3,7 @@
 from heliograph.otlp.metrics_encode import Point
 from heliograph.receivers.host_metrics.config import PagingConfig
 from heliograph.receivers.host_metrics.host import HostFiles
+from heliograph.receivers.host_metrics.reading import Reading
 
 
 class PagingScraper:
@@ -11,13 +12,15 @@ class PagingScraper:
     def __init__(self, config: PagingConfig) -> None:
         self.on = config.metrics
 
-    def scrape(self, host: HostFiles) -> dict[str, list[Point]]:
+    def scrape(self, host: HostFiles, reading: Reading) -> dict[str, list[Point]]:
         """Points by metric name. Raises OSError, ValueError."""
         found: dict[str, list[Point]] = {}
         if self.on & {"system.paging.usage", "system.paging.utilization"}:
-            found |= self._swap(host)
+            with reading.part("swap space"):
+                found |= self._swap(host)
         if self.on & {"system.paging.operations", "system.paging.faults"}:
-            found |= self._operations(host)
+            with reading.part("paging"):
+                found |= self._operations(host)
         return {name: points for name, points in found.items() if name in self.on}
 
     def _swap(self, host: HostFiles) -> dict[str, list[Point]]:

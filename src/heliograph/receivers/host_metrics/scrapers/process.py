@@ -15,6 +15,8 @@ from heliograph.otlp.metrics_encode import Point
 from heliograph.receivers.host_metrics.config import ProcessConfig
 from heliograph.receivers.host_metrics.host import TICKS, HostFiles
 from heliograph.receivers.host_metrics.match import chosen, matcher
+from heliograph.receivers.host_metrics.reading import UNREADABLE, told
+from heliograph.receivers.host_metrics.scrapers.filesystem import readable
 from heliograph.receivers.host_metrics.scrapers.memory import meminfo
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -61,7 +63,7 @@ class ProcessScraper:
                 process = self._process(host, int(name), stat, boot_ns, now_ns, total_memory, known, times)
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            except (OSError, ValueError) as error:
+            except UNREADABLE as error:
                 self._error("process", self._config.mute_process_name_error, error)
                 continue
             if process is not None:
@@ -69,7 +71,7 @@ class ProcessScraper:
 
     def _error(self, what: str, muted: bool, error: Exception) -> None:
         if not muted and not self._config.mute_process_all_errors:
-            self.errors[f"{what}: {error.strerror if isinstance(error, OSError) else error}"] += 1
+            self.errors[f"{what}: {error.strerror if isinstance(error, OSError) else told(error)}"] += 1
 
     def _process(
         self,
@@ -86,6 +88,8 @@ class ProcessScraper:
         comm, columns = stat[stat.index("(") + 1 : end], stat[end + 2 :].split()
         key = (pid, int(columns[19]))
         started_ns = boot_ns + key[1] * 10**9 // TICKS
+        if not 0 <= started_ns < 2**63:
+            raise ValueError(f"started at {started_ns}, which is no time")
         if self._config.scrape_process_delay and now_ns - started_ns < self._config.scrape_process_delay * 10**9:
             return None
         resource = known.get(key)
@@ -142,9 +146,6 @@ class ProcessScraper:
         if self.on & {"process.disk.io", "process.disk.operations"}:
             try:
                 counters = _pairs(host.text(f"{pid}/io"))
-            except PermissionError as error:
-                self._error("disk counters", self._config.mute_process_io_error, error)
-            else:
                 for name, read, write in (
                     ("process.disk.io", "read_bytes", "write_bytes"),
                     ("process.disk.operations", "syscr", "syscw"),
@@ -154,14 +155,18 @@ class ProcessScraper:
                             ((("direction", "read"),), int(counters[read])),
                             ((("direction", "write"),), int(counters[write])),
                         ]
+            except (PermissionError, LookupError, ValueError) as error:
+                self._error("disk counters", self._config.mute_process_io_error, error)
         if self.on & {"process.context_switches", "process.signals_pending"}:
             status = _pairs(host.text(f"{pid}/status"))
-            if "process.context_switches" in self.on:
+            # Not every kernel has these lines (gVisor does not).
+            involuntary, voluntary = status.get("nonvoluntary_ctxt_switches"), status.get("voluntary_ctxt_switches")
+            if "process.context_switches" in self.on and involuntary is not None and voluntary is not None:
                 points["process.context_switches"] = [
-                    ((("type", "involuntary"),), int(status["nonvoluntary_ctxt_switches"])),
-                    ((("type", "voluntary"),), int(status["voluntary_ctxt_switches"])),
+                    ((("type", "involuntary"),), int(involuntary)),
+                    ((("type", "voluntary"),), int(voluntary)),
                 ]
-            if "process.signals_pending" in self.on:
+            if "process.signals_pending" in self.on and "SigQ" in status:
                 points["process.signals_pending"] = [((), int(status["SigQ"].partition("/")[0]))]
         if "process.open_file_descriptors" in self.on:
             try:
@@ -183,7 +188,9 @@ class ProcessScraper:
             "process.parent_pid": lambda: parent,
             "process.executable.name": lambda: name,
             "process.executable.path": lambda: self._tried(
-                "executable path", config.mute_process_exe_error, lambda: os.readlink(f"{host.proc}/{pid}/exe")
+                "executable path",
+                config.mute_process_exe_error,
+                lambda: readable(os.readlink(f"{host.proc}/{pid}/exe")),
             ),
             "process.command": lambda: arguments[0] if arguments else "",
             "process.command_line": lambda: " ".join(arguments),

@@ -6,6 +6,7 @@ from collections import Counter
 from heliograph.otlp.metrics_encode import Point
 from heliograph.receivers.host_metrics.config import ProcessesConfig
 from heliograph.receivers.host_metrics.host import HostFiles
+from heliograph.receivers.host_metrics.reading import Reading
 
 _STATES = {  # of /proc/<pid>/stat; those of running and blocked ones come from /proc/stat
     "S": "sleeping",
@@ -24,10 +25,12 @@ class ProcessesScraper:
     def __init__(self, config: ProcessesConfig) -> None:
         self.on = config.metrics
 
-    def scrape(self, host: HostFiles) -> dict[str, list[Point]]:
+    def scrape(self, host: HostFiles, reading: Reading) -> dict[str, list[Point]]:
         """Points by metric name. Raises OSError, ValueError."""
         found: dict[str, list[Point]] = {}
         totals = {name: int(value) for name, value in _totals(host)}
+        if missing := [name for name in ("processes", "procs_running", "procs_blocked") if name not in totals]:
+            raise ValueError(f"{host.proc}/stat has no {' and no '.join(missing)}")
         if "system.processes.created" in self.on:
             found["system.processes.created"] = [((), totals["processes"])]
         if "system.processes.count" in self.on:
@@ -39,7 +42,7 @@ class ProcessesScraper:
 
 def _totals(host: HostFiles) -> list[tuple[str, str]]:
     lines = [line.split() for line in host.lines("stat")]
-    return [(words[0], words[1]) for words in lines if words and words[0].startswith("proc")]
+    return [(words[0], words[1]) for words in lines if len(words) > 1 and words[0].startswith("proc")]
 
 
 def _count(host: HostFiles) -> dict[str, int]:

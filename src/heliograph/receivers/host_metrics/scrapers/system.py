@@ -3,6 +3,7 @@
 from heliograph.otlp.metrics_encode import Point
 from heliograph.receivers.host_metrics.config import SystemConfig
 from heliograph.receivers.host_metrics.host import HostFiles
+from heliograph.receivers.host_metrics.reading import Reading
 
 
 class SystemScraper:
@@ -11,7 +12,7 @@ class SystemScraper:
     def __init__(self, config: SystemConfig) -> None:
         self.on = config.metrics
 
-    def scrape(self, host: HostFiles) -> dict[str, list[Point]]:
+    def scrape(self, host: HostFiles, reading: Reading) -> dict[str, list[Point]]:
         """Points by metric name. Raises OSError, ValueError."""
         if "system.uptime" not in self.on:
             return {}
