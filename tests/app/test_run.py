@@ -179,3 +179,19 @@ service:
     code, log = second.end()
     assert code == 1
     assert "ending at once" in log
+
+
+def test_a_scrape_that_hangs_does_not_keep_the_process(start: Start, tmp_path: Path) -> None:
+    """A file of the host that never answers, as on a dead mount: health says so, and SIGTERM ends the process."""
+    (tmp_path / "proc").mkdir()
+    os.mkfifo(tmp_path / "proc" / "stat")
+    process = start(
+        f"{{receivers: {{host_metrics: {{root_path: {tmp_path}, collection_interval: 200ms, initial_delay: 0s, "
+        "scrapers: {cpu: }}}, exporters: {nop: }, service: {telemetry: {metrics: {level: none}}, "
+        "pipelines: {metrics: {receivers: [host_metrics], exporters: [nop]}}}}"
+    )
+    process.wait_for("takes longer than 0.2 s")
+    code, log = process.end()
+    assert code == 0
+    assert "shutdown complete" in log
+    assert "ending with work that hangs (a dead mount?): MainThread, host_metrics_0" in log

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Mapping
 
 from heliograph import __version__
@@ -25,6 +26,8 @@ DRAIN_VARIABLE = "HELIOGRAPH_DRAIN_SECONDS"
 SAME_SIGNAL_SECONDS = 0.3
 """A signal so soon after the first is the same wish: `timeout` and some init programs send it to the process and to its
 group."""
+LEAVE_SECONDS = 2.0
+"""How long threads may take to end when everything else has."""
 _log = logging.getLogger("heliograph.service")
 
 
@@ -41,9 +44,24 @@ def run(loaded: Loaded, environ: Mapping[str, str] | None = None) -> int:
     log.install()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_serve(loaded, drain, resource, options.encoding == "json"))
+            code = runner.run(_serve(loaded, drain, resource, options.encoding == "json"))
+            _leave(code)
+            return code
     finally:
         log.remove()
+
+
+def _leave(code: int) -> None:
+    """End the process soon, also when a thread of it hangs in the kernel: Python would wait for it for ever."""
+
+    def leave() -> None:
+        names = ", ".join(sorted(thread.name for thread in threading.enumerate() if not thread.daemon))
+        print(f"ending with work that hangs (a dead mount?): {names}", file=sys.stderr, flush=True)
+        os._exit(code)
+
+    timer = threading.Timer(LEAVE_SECONDS, leave)
+    timer.daemon = True
+    timer.start()
 
 
 def log_options(loaded: Loaded, resource: Mapping[str, str]) -> LogOptions:
