@@ -18,6 +18,7 @@ from heliograph.otlp.errors import MalformedPayload
 __all__ = [
     "ConfigError",
     "DeliveryError",
+    "Denied",
     "HeliographError",
     "MalformedPayload",
     "Overloaded",
@@ -49,6 +50,17 @@ class Retryable(DeliveryError):
     def __init__(self, message: str, after: float | None = None) -> None:
         super().__init__(message)
         self.after = after
+
+
+class Denied(Retryable):
+    """The other side does not let this sender in, whatever the data: a key, a right or an address must be mended. The
+    data is kept until then and tried every PAUSE seconds."""
+
+    PAUSE = 10.0
+
+    def __init__(self, message: str, mend: str) -> None:
+        """mend: what to look at, for the message."""
+        super().__init__(f"{message}; the data is kept meanwhile: check {mend}", self.PAUSE)
 
 
 class Overloaded(Retryable):

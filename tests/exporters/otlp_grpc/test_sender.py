@@ -82,7 +82,7 @@ async def test_statuses_that_may_pass_are_retryable(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["INVALID_ARGUMENT", "UNAUTHENTICATED", "PERMISSION_DENIED", "INTERNAL", "UNIMPLEMENTED", "RESOURCE_EXHAUSTED"],
+    ["INVALID_ARGUMENT", "INTERNAL", "UNIMPLEMENTED", "RESOURCE_EXHAUSTED"],
 )
 async def test_other_statuses_are_permanent(name: str) -> None:
     """Also RESOURCE_EXHAUSTED without RetryInfo."""
@@ -91,6 +91,17 @@ async def test_other_statuses_are_permanent(name: str) -> None:
         with pytest.raises(Permanent, match=f"{name}: never") as caught:
             await ours.send(PARTS)
     assert caught.value.code == code.value[0]
+
+
+@pytest.mark.parametrize("name", ["UNAUTHENTICATED", "PERMISSION_DENIED"])
+async def test_a_wrong_key_loses_nothing(name: str) -> None:
+    """It is waited out, with what to look at."""
+    async with Peer(aborts(grpc.StatusCode[name], "no such key")) as peer, exporter(peer.port) as ours:
+        with pytest.raises(Retryable, match=f"{name}: no such key; the data is kept.*check headers, auth") as caught:
+            await ours.send(PARTS)
+        assert caught.value.after == 10
+        peer.answer = take
+        assert await ours.send(PARTS) == DELIVERED
 
 
 async def test_backpressure_of_our_receiver_reaches_our_exporter_with_its_time() -> None:

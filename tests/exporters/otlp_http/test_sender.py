@@ -75,7 +75,7 @@ async def test_temporary_statuses_are_retryable(status: int, server: Server) -> 
     assert caught.value.after == 7
 
 
-@pytest.mark.parametrize(("status", "code"), [(400, 3), (401, 16), (403, 7), (404, 12), (500, 2), (501, 2)])
+@pytest.mark.parametrize(("status", "code"), [(400, 3), (500, 2), (501, 2)])
 async def test_other_statuses_are_permanent(status: int, code: int, server: Server) -> None:
     """With the endpoint, the status and what the server said, in JSON."""
     said = encode_status_json(code, "never")
@@ -84,6 +84,16 @@ async def test_other_statuses_are_permanent(status: int, code: int, server: Serv
         with pytest.raises(Permanent, match=f"/v1/logs answered {status}: never") as caught:
             await ours.send(PARTS)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_a_wrong_key_or_path_loses_nothing(status: int, server: Server) -> None:
+    """It is waited out, with what to look at."""
+    server.answer = lambda body: web.Response(status=status, text="no")
+    async with exporter(server) as ours:
+        with pytest.raises(Retryable, match=f"/v1/logs answered {status}.*kept.*check endpoint, headers") as caught:
+            await ours.send(PARTS)
+        assert caught.value.after == 10
 
 
 def test_retry_after_is_a_number_or_a_date() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from heliograph.component.auth import ClientAuth
 from heliograph.component.batch import Batch, Context
-from heliograph.component.errors import MalformedPayload, Permanent, Retryable, StartError
+from heliograph.component.errors import Denied, MalformedPayload, Permanent, Retryable, StartError
 from heliograph.component.factory import Settings
 from heliograph.component.ids import Signal
 from heliograph.component.lifecycle import Host
@@ -24,12 +24,21 @@ from heliograph.net.grpc.client import ClientKeepalive, GrpcChannel, resolve
 from heliograph.net.grpc.round_robin import Resolve, RoundRobinChannel
 from heliograph.net.grpc.status import RESOURCE_EXHAUSTED, UNAVAILABLE, GrpcError, status_name
 from heliograph.net.http.client import USER_AGENT
-from heliograph.net.http.status import ABORTED, CANCELLED, DATA_LOSS, DEADLINE_EXCEEDED, OUT_OF_RANGE
+from heliograph.net.http.status import (
+    ABORTED,
+    CANCELLED,
+    DATA_LOSS,
+    DEADLINE_EXCEEDED,
+    OUT_OF_RANGE,
+    PERMISSION_DENIED,
+    UNAUTHENTICATED,
+)
 from heliograph.net.tls import keep_fresh, secure_client_context
 from heliograph.otlp.request import request
 from heliograph.otlp.response import partial_success
 
 _RETRYABLE = frozenset({CANCELLED, DEADLINE_EXCEEDED, ABORTED, OUT_OF_RANGE, UNAVAILABLE, DATA_LOSS})
+_DENIED = frozenset({PERMISSION_DENIED, UNAUTHENTICATED})
 _PATHS = {
     Signal.TRACES: "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
     Signal.METRICS: "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
@@ -146,6 +155,8 @@ class OTLPGRPCSender:
         message = f"{self._endpoint}: {status_name(error.status)}: {error.message}"
         if error.status in _RETRYABLE or (error.status == RESOURCE_EXHAUSTED and error.retry_after is not None):
             return Retryable(message, error.retry_after)
+        if error.status in _DENIED:
+            return Denied(message, "headers, auth and tls of this exporter, and the rights of its key")
         if error.status == RESOURCE_EXHAUSTED and _TOO_LARGE.search(error.message):
             return TooLargeForServer(message)
         return Permanent(message, code=error.status)

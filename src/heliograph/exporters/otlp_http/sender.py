@@ -8,7 +8,7 @@ upstream's exporter/otlphttpexporter.
 from collections.abc import Sequence
 
 from heliograph.component.batch import Batch, Context
-from heliograph.component.errors import MalformedPayload, Permanent, Retryable, StartError
+from heliograph.component.errors import Denied, MalformedPayload, Permanent, Retryable, StartError
 from heliograph.component.factory import Settings
 from heliograph.component.lifecycle import Host
 from heliograph.delivery.delivery import Delivery
@@ -23,6 +23,7 @@ from heliograph.otlp.request import request
 from heliograph.otlp.response import partial_success, partial_success_json
 
 _RETRYABLE = frozenset({429, 502, 503, 504})
+_DENIED = frozenset({401, 403, 404, 407})
 _TOO_LARGE = 413
 
 
@@ -82,6 +83,8 @@ class OTLPHTTPSender:
         message = f"{self.url} answered {answer.status}" + (f": {said}" if said else "")
         if answer.status in _RETRYABLE:
             raise Retryable(message, answer.retry_after)
+        if answer.status in _DENIED:
+            raise Denied(message, "endpoint, headers and auth of this exporter, and the rights of its key")
         if answer.status == _TOO_LARGE:
             raise TooLargeForServer(message)
         raise Permanent(message, code=grpc_code(answer.status))
