@@ -50,7 +50,7 @@ def write(
         _json({"schemaVersion": 2, "mediaType": _MANIFEST, "config": configured, "layers": packed}), _MANIFEST
     )
     tag = name.rpartition(":")[2]
-    names = {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": tag}
+    names = {"io.containerd.image.name": full(name), "org.opencontainers.image.ref.name": tag}
     index = {"schemaVersion": 2, "manifests": [{**manifest, "annotations": names}]}
     old = [{"Config": _path(configured), "RepoTags": [name], "Layers": [_path(layer) for layer in packed]}]
     files = {f"blobs/sha256/{digest}": content for digest, content in blobs.items()}
@@ -63,6 +63,14 @@ def write(
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
     return str(manifest["digest"])
+
+
+def full(name: str) -> str:
+    """The name as engines write it out: `heliograph:1` means `docker.io/library/heliograph:1`."""
+    first, slash, _ = name.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        return name
+    return f"docker.io/{name}" if slash else f"docker.io/library/{name}"
 
 
 def _path(descriptor: Mapping[str, Any]) -> str:

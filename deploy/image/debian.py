@@ -27,7 +27,7 @@ LEFT_OUT = re.compile(
     | etc/(?!os-release|debian_version|ssl|localtime)
     | usr/lib/[^/]+/(gconv|audit|engines-3|ossl-modules)(/|$)
     | usr/lib/[^/]+/lib(mvec|thread_db|pcprofile|memusage|BrokenLocale|nss_compat|nss_hesiod|nsl|c_malloc_debug)[.-]
-    | usr/lib/(mime|valgrind|binfmt|pcrlib|python3)(/|$)
+    | usr/lib/(mime|valgrind|binfmt\.d|pcrlib|python3)(/|$)
     | usr/lib/python3\.11/(ensurepip|idlelib|tkinter|turtledemo|lib2to3|distutils|pydoc_data|unittest|venv|curses|dbm
                           |wsgiref|xmlrpc|test|__pycache__|site-packages)/
     | usr/lib/python3\.11/(turtle|pydoc|doctest|antigravity|this|imghdr|sndhdr|pdb|smtpd)\.py$
@@ -99,8 +99,6 @@ def _members(archive: bytes) -> Iterator[tuple[str, bytes]]:
 
 def unpack(packages: list[Package], tree: Tree) -> None:
     """Put the packages' files into the tree."""
-    for name in MERGED:
-        tree.link(name, f"usr/{name}")
     for package in packages:
         with tarfile.open(fileobj=io.BytesIO(package.data)) as archive:
             for entry in archive:
@@ -116,6 +114,9 @@ def unpack(packages: list[Package], tree: Tree) -> None:
                     assert file is not None
                     tree.write(path, file.read(), executable=bool(entry.mode & 0o100))
         tree.write(f"var/lib/dpkg/status.d/{package.name}", package.control.encode())
+    for name in MERGED:
+        if any(path.startswith(f"usr/{name}/") for path in tree.files):
+            tree.link(name, f"usr/{name}")
     _certificates(tree)
 
 

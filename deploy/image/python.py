@@ -25,6 +25,7 @@ LEFT_OUT = re.compile(
     | [^/]+\.dist-info/(?!METADATA$|licenses?/|LICEN[CS]E|NOTICE|COPYING)
     | bin/
     | pygments/ | Pygments-.* | pygments-.*                      # rich needs it only to colour source code
+    | zstandard/_cffi\..*                                        # a second backend, for PyPy
     | google/(_upb/_message\.abi3\.so\.dSYM|protobuf/(compiler|util)/)
     """,
     re.VERBOSE,
@@ -95,7 +96,9 @@ def build(root: Path, work: Path, *, compiled: bool) -> Path:
     shutil.rmtree(wheels, ignore_errors=True)
     shutil.rmtree(unpacked, ignore_errors=True)
     environment = {**os.environ, "HELIOGRAPH_PURE": "0" if compiled else "1", "SOURCE_DATE_EPOCH": "315532800"}
-    environment["PYTHONHASHSEED"] = "0"
+    # The compiler writes no path of this machine, the linker no identity: both differ from build to build.
+    environment |= {"PYTHONHASHSEED": "0", "LDFLAGS": "-Wl,--build-id=none"}
+    environment["CFLAGS"] = f"-g0 -ffile-prefix-map={copy}=."
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels]
     subprocess.run([*command, copy], check=True, env=environment)
     (wheel,) = wheels.glob("*.whl")
