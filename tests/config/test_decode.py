@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 
@@ -240,3 +240,29 @@ def test_from_plain_makes_a_configuration_or_tells_all_mistakes() -> None:
     assert from_plain(Outer, None) == Outer()
     with pytest.raises(ConfigError, match=r"(?s)count.*flag"):
         from_plain(Outer, {"flag": 1, "count": "x"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switched:
+    """A part that may be switched off, with a key that must be there."""
+
+    size: int = key(doc="A size.")
+    OPTIONAL: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Parts that may be switched off, and one that may not."""
+
+    off: Switched | None = key(None, "A part.")
+    on: Switched | None = key(None, "A part.")
+    plain: Inner | None = key(None, "No such part.")
+
+
+def test_a_part_that_is_not_enabled_is_not_there() -> None:
+    """`enabled` is taken by optional parts only; what stands beside `enabled: false` does not count."""
+    made = from_plain(Parts, {"off": {"enabled": False, "size": 3}, "on": {"enabled": True, "size": 4}})
+    assert made == Parts(on=Switched(size=4))
+    for wrong, message in (({"plain": {"enabled": False}}, "unknown key"), ({"on": {"enabled": 1}}, "true or false")):
+        with pytest.raises(ConfigError, match=message):
+            from_plain(Parts, wrong)

@@ -4,6 +4,7 @@ The rules are those of component/config.py. Beside them:
 
 - a nested class starts from its field's default, so `sending_queue: {num_consumers: 2}` keeps the other defaults of
   that component; null resets to it;
+- a class with OPTIONAL also takes `enabled`: with false it is as if nothing were written there, as upstream has it;
 - null for a list or map is an empty one, for another value its default;
 - a fraction for an integer is cut, and a bare integer for a duration is nanoseconds, as upstream does, with a warning;
 - `check` runs on every object that could be made, also on defaults that nobody wrote.
@@ -236,6 +237,8 @@ class Decoding:
     def _union(self, arms: tuple[Any, ...], node: Node, base: Any) -> Any:
         if node.value is None and type(None) in arms and not (node.text and str in arms):
             return None
+        if type(None) in arms and _is_off(arms, node):
+            return None
         arms = tuple(arm for arm in arms if arm is not type(None))
         if len(arms) > 1:
             fitting = [arm for arm in arms if _fits(arm, node)]
@@ -308,6 +311,10 @@ class Decoding:
                 node, f"expected a map, found {described(node)}", f"its keys are {known}, ..." if known else ""
             )
         failed = False
+        if _is_switch(target) and "enabled" in written:
+            on = self._any(bool, written["enabled"], None)
+            failed = on is _FAILED
+            written = {} if on is False else {name: child for name, child in written.items() if name != "enabled"}
         for name in written:
             failed |= self._refuse(target, name, written)
         values: dict[str, Any] = {}
@@ -429,6 +436,15 @@ def to_node(data: object, origin: Origin, path: Path = ()) -> Node:
     if data is None or isinstance(data, bool | int | float | str):
         return Node(data, origin, path)
     return Node(str(data), origin, path)
+
+
+def _is_switch(target: Any) -> bool:
+    return getattr(target, "OPTIONAL", False) and "enabled" not in keys(target)
+
+
+def _is_off(arms: tuple[Any, ...], node: Node) -> bool:
+    enabled = node.value.get("enabled") if isinstance(node.value, dict) else None
+    return enabled is not None and enabled.value is False and any(_is_switch(arm) for arm in arms)
 
 
 def _fits(arm: Any, node: Node) -> bool:

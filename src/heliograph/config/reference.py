@@ -123,6 +123,8 @@ def _doc(cls: type) -> list[str]:
 def _rows(cls: type, prefix: str, base: Any, above: tuple[type, ...]) -> Iterator[tuple[str, str, str, str]]:
     if cls in above or len(above) > MAX_DEPTH:
         return
+    if getattr(cls, "OPTIONAL", False) and "enabled" not in keys(cls):
+        yield f"`{prefix}enabled`", "bool", "`true`", "false: as if this part were not there."
     for name, entry in keys(cls).items():
         path = f"{prefix}{name}"
         known = base is not None

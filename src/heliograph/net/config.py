@@ -11,7 +11,7 @@ dataclasses.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from heliograph.component.config import ByteSize, Decoder, Duration, Node, Secret, key
 from heliograph.component.ids import ComponentId
@@ -99,6 +99,8 @@ class TLSConfig:
 class TLSServerConfig(TLSConfig):
     """TLS of a server; with client_ca_file it asks clients for a certificate (mTLS)."""
 
+    OPTIONAL: ClassVar[bool] = True
+
     client_ca_file: str = key("", "File with the CAs that client certificates must come from; empty: not asked for.")
     UNSUPPORTED = {
         **_TLS_UNSUPPORTED,
@@ -137,6 +139,8 @@ class TLSClientConfig(TLSConfig):
 class AuthConfig:
     """Which extension authenticates."""
 
+    OPTIONAL: ClassVar[bool] = True
+
     authenticator: ComponentId = key(..., "Id of the extension, for example bearertokenauth.")
 
 
@@ -150,6 +154,8 @@ class HTTPAuthConfig(AuthConfig):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CORSConfig:
     """Cross-origin requests of browsers."""
+
+    OPTIONAL: ClassVar[bool] = True
 
     allowed_origins: list[str] = key(list, "Origins that may send; * stands for any characters.")
     allowed_headers: list[str] = key(list, "Request headers allowed beside the usual ones; * allows every header.")
@@ -206,6 +212,8 @@ class CompressionParams:
 class CookiesConfig:
     """Remember the server's cookies. It has no keys: `cookies: {}`."""
 
+    OPTIONAL: ClassVar[bool] = True
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HTTPClientConfig:
@@ -250,6 +258,8 @@ class HTTPClientConfig:
 class KeepaliveServerParameters:
     """When a gRPC server closes connections and probes silent ones. 0: never, and for time 2h, for timeout 20s."""
 
+    OPTIONAL: ClassVar[bool] = True
+
     max_connection_idle: Duration = key(Duration(0), "Close a connection without calls after this time.")
     max_connection_age: Duration = key(Duration(0), "Close a connection of this age, so that clients spread anew.")
     max_connection_age_grace: Duration = key(Duration(0), "Time for running calls after that; 0: as long as it takes.")
@@ -261,6 +271,8 @@ class KeepaliveServerParameters:
 class KeepaliveEnforcement:
     """How often a client may ping a gRPC server. A client that does more often is cut off."""
 
+    OPTIONAL: ClassVar[bool] = True
+
     min_time: Duration = key(Duration(0), "Shortest time between pings; 0: 5m.")
     permit_without_stream: bool = key(False, "Pings are allowed without a running call.")
 
@@ -268,6 +280,8 @@ class KeepaliveEnforcement:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeepaliveServer:
     """Keepalive of a gRPC server."""
+
+    OPTIONAL: ClassVar[bool] = True
 
     server_parameters: KeepaliveServerParameters = key(KeepaliveServerParameters, "Its own closing and probing.")
     enforcement_policy: KeepaliveEnforcement = key(KeepaliveEnforcement, "What clients may do.")
@@ -277,8 +291,10 @@ class KeepaliveServer:
 class KeepaliveClient:
     """Keepalive of a gRPC client."""
 
-    time: Duration = key(Duration(10), "Ping a server that was silent for this time.")
-    timeout: Duration = key(Duration(10), "Reconnect when the answer takes longer than this.")
+    OPTIONAL: ClassVar[bool] = True
+
+    time: Duration = key(Duration(0), "Ping a server that was silent for this time; 0: 10s.")
+    timeout: Duration = key(Duration(0), "Reconnect when the answer takes longer than this; 0: 20s.")
     permit_without_stream: bool = key(False, "Ping without a running call too.")
 
 

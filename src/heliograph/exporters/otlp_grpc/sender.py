@@ -37,6 +37,7 @@ from heliograph.net.tls import keep_fresh, secure_client_context
 from heliograph.otlp.request import request
 from heliograph.otlp.response import partial_success
 
+_PING_SECONDS = 10.0
 _RETRYABLE = frozenset({CANCELLED, DEADLINE_EXCEEDED, ABORTED, OUT_OF_RANGE, UNAVAILABLE, DATA_LOSS})
 _DENIED = frozenset({PERMISSION_DENIED, UNAUTHENTICATED})
 _PATHS = {
@@ -181,7 +182,7 @@ class OTLPGRPCSender:
         if config is None:
             return ClientKeepalive()
         return ClientKeepalive(
-            time=config.time or ClientKeepalive().time,
+            time=config.time or _PING_SECONDS,
             timeout=config.timeout or ClientKeepalive().timeout,
             permit_without_stream=config.permit_without_stream,
         )

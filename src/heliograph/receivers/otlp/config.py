@@ -5,6 +5,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from heliograph.component.config import Decoder, Duration, Node, key
 from heliograph.component.ids import Signal
@@ -15,12 +16,16 @@ from heliograph.net.config import GRPCServerConfig, HTTPServerConfig
 class GRPCProtocol(GRPCServerConfig):
     """OTLP over gRPC."""
 
+    OPTIONAL: ClassVar[bool] = True
+
     endpoint: str = key("localhost:4317", "Address to listen on, host:port; 0.0.0.0:4317 for every interface.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HTTPProtocol(HTTPServerConfig):
     """OTLP over HTTP."""
+
+    OPTIONAL: ClassVar[bool] = True
 
     endpoint: str = key("localhost:4318", "Address to listen on, host:port; 0.0.0.0:4318 for every interface.")
     write_timeout: Duration = key(Duration(0), "Longest time from the headers to the end of the response; 0: none.")
