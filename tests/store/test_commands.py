@@ -1,7 +1,9 @@
 """`search` reads the store's file when nothing listens, and says what to do when there is none."""
 
 import argparse
+import asyncio
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from heliograph.store import commands
 from heliograph.store.client import store_file
 from heliograph.store.documents import Documents, NewDocument
+from heliograph.store.server import StoreServer
 
 
 def parse(directory: Path, *arguments: str) -> argparse.Namespace:
@@ -57,3 +60,31 @@ def test_search_with_a_bad_query(tmp_path: Path, capsys: pytest.CaptureFixture[s
     write(tmp_path)
     assert commands.search(parse(tmp_path, 'message:"open')) == 1
     assert "Failed to parse query" in capsys.readouterr().err
+
+
+async def test_tail_goes_on_after_a_clock_that_is_ahead(tmp_path: Path) -> None:
+    """A document from the future does not hide those of now that come after it."""
+    documents = Documents(tmp_path / "documents.sqlite")
+    store = StoreServer(documents, max_age=86400, max_bytes=2**40)
+    port = await store.start("127.0.0.1", 0)
+
+    def put(text: str, ahead: int) -> None:
+        at = time.time_ns() + ahead * 10**9
+        body = json.dumps({"@timestamp": at // 10**6, "body": {"text": text}}).encode()
+        documents.write([NewDocument("logs-a.otel-b", at, None, body)], at)
+
+    put("from tomorrow", 86_400)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "heliograph", "tail", "--url", f"http://127.0.0.1:{port}"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(20):
+            assert b"from tomorrow" in await process.stdout.readline()
+            put("from now", 0)
+            assert b"from now" in await process.stdout.readline()
+    finally:
+        process.terminate()
+        await process.wait()
+        await store.stop()

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import sqlite3
 import subprocess
 import sys
 import time
@@ -270,6 +271,97 @@ def test_retention_deletes_the_oldest(tmp_path: Path) -> None:
     assert 200 < len(kept) < 500
     assert (stream.documents, stream.bytes) == (len(kept), 4000 * len(kept))
     documents.close()
+
+
+def test_retention_by_size_keeps_what_fits(tmp_path: Path) -> None:
+    """A store over its size by a third loses about a third, however few and large its documents are."""
+    documents = Documents(tmp_path / "documents.sqlite")
+    documents.write([NewDocument("logs-a-b", time, None, b"x" * 30_000) for time in range(300)], 0)
+    documents.expire(older_than_ns=0, max_bytes=6_000_000)
+    (stream,) = documents.streams()
+    assert 150 <= stream.documents <= 200
+    documents.close()
+
+
+def test_a_full_disk_is_survived(tmp_path: Path) -> None:
+    """A write that does not fit leaves nothing of itself behind, neither documents nor names of streams; there is
+    room again after documents were deleted."""
+    documents = Documents(tmp_path / "documents.sqlite")
+    documents.write([NewDocument("logs-a-b", 1, None, b"x" * 100_000)], 0)
+    connection = sqlite3.connect(tmp_path / "documents.sqlite")
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.close()
+    documents._connection.execute(f"PRAGMA max_page_count = {pages + 10}")  # SQLite's answer is that of a full disk
+    for number in range(3):
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            documents.write([NewDocument(f"logs-new{number}-b", 2, None, b"y" * 200_000)], 0)
+    assert [(stream.name, stream.documents) for stream in documents.streams()] == [("logs-a-b", 1)]
+    assert documents.expire(older_than_ns=2, max_bytes=2**40) == 1
+    documents._connection.execute(f"PRAGMA max_page_count = {pages + 10}")
+    assert documents.write([NewDocument("logs-new0-b", 2, None, b"y" * 50_000)], 0) == [True]
+    assert [row.stream for row in documents.read(["logs-new0-b"], (0, 10), ())] == ["logs-new0-b"]
+    documents.close()
+
+
+DEEP = '{"a":' * 150 + "1" + "}" * 150
+MISSHAPEN = [
+    '{"query":{"term":{"@timestamp":"never"}}}',
+    '{"query":{"range":{"@timestamp":{"gte":1e308}}}}',
+    '{"query":{"bool":{"minimum_should_match":"75%"}}}',
+    '{"query":{"ids":{"values":[{}]}}}',
+    '{"query":{"exists":{"field":5}}}',
+    '{"query":{"regexp":{"attributes.n":"a{99999999999}"}}}',
+    '{"search_after":[]}',
+    '{"track_total_hits":"x"}',
+    '{"aggs":{"x":5}}',
+    '{"aggs":{"x":{"terms":{}}}}',
+    '{"aggs":{"x":{"terms":{"field":"attributes.n","order":{}}}}}',
+    '{"aggs":{"x":{"terms":{"field":"attributes.n","size":"x"}}}}',
+    '{"aggs":{"x":{"date_histogram":{"field":"message","fixed_interval":"1s"}}}}',
+    '{"aggs":' + '{"x":{"terms":{"field":"attributes.n"},"aggs":' * 100 + "{}" + "}}" * 100 + "}",
+    '{"query":{"query_string":{"query":"' + "NOT " * 5000 + 'a"}}}',
+    '{"query":{"query_string":{"query":"' + "-" * 5000 + 'a"}}}',
+]
+
+
+async def test_misshapen_requests_are_refused(client: AsyncElasticsearch, server: tuple[StoreServer, int]) -> None:
+    """Each gets a 400 with Elasticsearch's error, not a crash and not silence; what no search could give back is not
+    stored; the store answers afterwards."""
+    await fill(client)
+
+    def post(path: str, body: str, **headers: str) -> tuple[int, dict[str, Any]]:
+        headers["Content-Type"] = "application/json"
+        url = f"http://127.0.0.1:{server[1]}{path}"
+        request = urllib.request.Request(url, body.encode(), headers, method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=10) as response:
+                return response.status, json.load(response)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+
+    for body in MISSHAPEN:
+        status, answer = await asyncio.to_thread(post, "/_search", body)
+        assert (status, answer["status"]) == (400, 400), body[:80]
+        assert answer["error"]["reason"]
+    status, _ = await asyncio.to_thread(post, "/_bulk", "no gzip", **{"Content-Encoding": "gzip"})
+    assert status == 400
+    action = '{"create":{"_index":"%s-a.otel-b"}}\n'
+    documents = [
+        ("logs", '{"@timestamp":1e308}'),
+        ("logs", '{"@timestamp":1,"a":' + DEEP + "}"),
+        ("metrics", '{"@timestamp":1,"resource":[1]}'),
+    ]
+    lines = "".join(f"{action % kind}{source}\n" for kind, source in documents)
+    status, answer = await asyncio.to_thread(post, "/_bulk", lines)
+    assert status == 200
+    assert [item["create"]["status"] for item in answer["items"]] == [400, 400, 400]
+    wildcard = "*" + "a*" * 40 + "b"
+    begun = time.monotonic()
+    assert await total(client, query={"wildcard": {"attributes.http.method": {"value": wildcard}}}) == 0
+    await client.search(query={"query_string": {"query": wildcard}})
+    assert time.monotonic() - begun < 5
+    assert await total(client) == 20
 
 
 _WRITER = """

@@ -13,10 +13,11 @@ import orjson
 import xxhash
 
 from heliograph.store.documents import NewDocument
-from heliograph.store.errors import StoreError
+from heliograph.store.errors import MISREAD, StoreError
 from heliograph.store.times import to_ns
 
 _STREAM = re.compile(r"(logs|metrics|traces)-[^\\/*?\"<>| ,#:A-Z-]{1,100}-[^\\/*?\"<>| ,#:A-Z]{1,100}\Z")
+_MAX_DEPTH = 100
 _ACTIONS = ("create", "index", "update", "delete")
 
 
@@ -57,7 +58,7 @@ def read_bulk(body: bytes, default_stream: str | None) -> list[Item]:
             continue
         try:
             ((action, meta),) = orjson.loads(line).items()
-        except (ValueError, AttributeError):
+        except MISREAD:
             action, meta = "", None
         if action not in _ACTIONS or not isinstance(meta, dict):
             raise StoreError(
@@ -71,6 +72,9 @@ def read_bulk(body: bytes, default_stream: str | None) -> list[Item]:
             items.append(Accepted(_document(action, stream, id_, source), id_))
         except StoreError as error:
             items.append(Refused(action, stream, id_, error))
+        except MISREAD as error:
+            refusal = StoreError(400, "document_parsing_exception", f"failed to parse: {error}")
+            items.append(Refused(action, stream, id_, refusal))
     return items
 
 
@@ -93,6 +97,8 @@ def _document(action: str, stream: str, id_: str | None, source: bytes) -> NewDo
         document = orjson.loads(source)
     except ValueError as error:
         raise StoreError(400, "document_parsing_exception", f"failed to parse: {error}") from None
+    if source.count(b"{") + source.count(b"[") > _MAX_DEPTH and _depth(document) > _MAX_DEPTH:
+        raise StoreError(400, "document_parsing_exception", f"nested deeper than {_MAX_DEPTH} levels")
     if not isinstance(document, dict) or document.get("@timestamp") is None:
         raise StoreError(400, "document_parsing_exception", "data stream timestamp field [@timestamp] is missing")
     try:
@@ -111,6 +117,16 @@ def _document(action: str, stream: str, id_: str | None, source: bytes) -> NewDo
             raise StoreError(400, "illegal_argument_exception", "_id must be unset or set to that of the series")
         unique = series_key(document, time)
     return NewDocument(stream, time, unique, source)
+
+
+def _depth(value: Any) -> int:
+    """How deep a document is nested; what no search could give back is not stored."""
+    depth, level = 0, [value]
+    while level:
+        depth += 1
+        inner = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list))
+        level = [child for children in inner for child in children]
+    return depth
 
 
 def series_key(document: dict[str, Any], time: int) -> bytes:

@@ -16,7 +16,7 @@ from typing import Any
 
 from heliograph.store import search as searching
 from heliograph.store.documents import Documents, select_streams
-from heliograph.store.errors import StoreError
+from heliograph.store.errors import StoreError, understood
 
 DEFAULT_URL = "http://127.0.0.1:9200"
 
@@ -68,9 +68,12 @@ class StoreClient:
     def search(self, index: str, body: dict[str, Any]) -> dict[str, Any]:
         """Run a search. Raises StoreUnreachable or StoreError."""
         if self._file is not None:
-            names = [stream.name for stream in self._file.streams()]
-            request = searching.read_request(body, {}, time.time_ns())
-            return searching.search(self._file, select_streams(index, names), request)
+            file, names = self._file, [stream.name for stream in self._file.streams()]
+            return understood(
+                lambda: searching.search(
+                    file, select_streams(index, names), searching.read_request(body, {}, time.time_ns())
+                )
+            )
         return self._request("POST", f"/{urllib.parse.quote(index, safe='*,-')}/_search", body)
 
     def _request(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:

@@ -89,7 +89,8 @@ class Documents:
                 self._count(documents, created)
                 connection.execute("COMMIT")
             except BaseException:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
+                    connection.execute("ROLLBACK")
                 self._streams = dict(connection.execute("SELECT name, id FROM streams"))
                 raise
         return created
@@ -174,29 +175,46 @@ class Documents:
     def expire(self, *, older_than_ns: int, max_bytes: int, chunk: int = 5000) -> int:
         """Delete what is older than a time, then the oldest until the file fits. Returns how many went."""
         gone = 0
+        with self._lock:
+            # Frees what the write-ahead log holds: deleting needs some room too, also on a full disk.
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         while True:
             with self._lock:
                 pages, free, size = (
                     self._connection.execute(f"PRAGMA {name}").fetchone()[0]
                     for name in ("page_count", "freelist_count", "page_size")
                 )
-                bound = 2**63 - 1 if (pages - free) * size > max_bytes else older_than_ns
-                self._connection.execute("BEGIN")
-                rows = self._connection.execute(
-                    "DELETE FROM documents WHERE seq IN"
-                    " (SELECT seq FROM documents WHERE time < ? ORDER BY time LIMIT ?)"
-                    " RETURNING stream, length(source)",
-                    (bound, chunk),
-                ).fetchall()
-                for stream, length in rows:
-                    self._connection.execute(
-                        "UPDATE streams SET documents = documents - 1, bytes = bytes - ? WHERE id = ?", (length, stream)
-                    )
-                self._connection.execute("COMMIT")
+                used, bound, limit = (pages - free) * size, older_than_ns, chunk
+                if used > max_bytes:
+                    bound = 2**63 - 1
+                    (total,) = self._connection.execute("SELECT sum(documents) FROM streams").fetchone()
+                    # About as many as the excess: documents may be large, and no more go than must.
+                    limit = max(1, min(chunk, int((total or 0) * (used - max_bytes) / used)))
+                rows = self._delete_oldest(bound, limit)
                 self._connection.execute("PRAGMA incremental_vacuum").fetchall()
             gone += len(rows)
             if not rows:
                 return gone
+
+    def _delete_oldest(self, bound: int, chunk: int) -> list[tuple[int, int]]:
+        self._connection.execute("BEGIN")
+        try:
+            rows: list[tuple[int, int]] = self._connection.execute(
+                "DELETE FROM documents WHERE seq IN"
+                " (SELECT seq FROM documents WHERE time < ? ORDER BY time LIMIT ?)"
+                " RETURNING stream, length(source)",
+                (bound, chunk),
+            ).fetchall()
+            for stream, length in rows:
+                self._connection.execute(
+                    "UPDATE streams SET documents = documents - 1, bytes = bytes - ? WHERE id = ?", (length, stream)
+                )
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+        return rows
 
     def close(self) -> None:
         """Write back and release the file."""

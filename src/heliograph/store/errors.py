@@ -1,6 +1,11 @@
 """An error as Elasticsearch would say it."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+MISREAD = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError, StopIteration)
+"""What reading a request or a document raises that has a value of a wrong type or size anywhere in it."""
 
 
 class StoreError(Exception):
@@ -16,6 +21,14 @@ class StoreError(Exception):
         """The JSON of the answer."""
         cause = {"type": self.type, "reason": self.reason}
         return {"error": {"root_cause": [cause], **cause}, "status": self.status}
+
+
+def understood(work: Callable[[], T]) -> T:
+    """What `work` makes of a request. Raises StoreError (400) also for a wrong type or size anywhere in it."""
+    try:
+        return work()
+    except MISREAD as error:
+        raise parsing_error(f"the request cannot be understood: {type(error).__name__}: {error}") from error
 
 
 def parsing_error(reason: str) -> StoreError:

@@ -143,8 +143,8 @@ def search(documents: Documents, streams: list[str], request: Request) -> dict[s
 
 def count(documents: Documents, streams: list[str], query: Query) -> int:
     """How many documents match."""
-    if query.test is None:
-        return documents.count(streams, query.times)
+    if query.test is None and query.times[0] <= query.times[1]:
+        return documents.count(streams, (max(query.times[0], FOREVER[0]), min(query.times[1], FOREVER[1])))
     return sum(1 for _ in _matches(documents, streams, query, True))
 
 
@@ -153,6 +153,8 @@ def _matches(
 ) -> Iterator[tuple[Row, Document]]:
     test = query.test
     times = (max(query.times[0], FOREVER[0]), min(query.times[1], FOREVER[1]))
+    if times[0] > times[1]:
+        return
     for row in documents.read(streams, times, query.needles, newest_first=newest_first):
         document: Document = orjson.loads(row.source)
         document["_id"], document["_index"] = _shown_id(row), row.stream

@@ -1,6 +1,8 @@
 """The HTTP side of the store: Elasticsearch's paths, headers and errors."""
 
 import asyncio
+import logging
+import sqlite3
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +14,14 @@ from aiohttp import web
 from heliograph.store import search as searching
 from heliograph.store.bulk import Accepted, answer, read_bulk
 from heliograph.store.documents import Documents, select_streams
-from heliograph.store.errors import StoreError, parsing_error
+from heliograph.store.errors import StoreError, parsing_error, understood
 from heliograph.store.times import iso
 
 MAX_BODY = 100 * 1024 * 1024
 VERSION = "9.2.0"
+STOP_SECONDS = 5.0
+"""How long running requests may take when the store stops."""
+_log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -50,7 +55,7 @@ class StoreServer:
         app.router.add_delete("/_data_stream/{index}", self._delete_streams)
         app.router.add_get("/_cat/indices", self._cat_indices)
         app.router.add_get("/_cat/indices/{index}", self._cat_indices)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_SECONDS)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port)
         await site.start()
@@ -63,14 +68,17 @@ class StoreServer:
             self._expiry.cancel()
         if self._runner is not None:
             await self._runner.cleanup()
-        self._writer.shutdown()
-        self._readers.shutdown()
+        await asyncio.get_running_loop().run_in_executor(None, self._writer.shutdown)
+        self._readers.shutdown(wait=False, cancel_futures=True)
         self.documents.close()
 
     async def _expire(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            await loop.run_in_executor(self._writer, self._expire_once)
+            try:
+                await loop.run_in_executor(self._writer, self._expire_once)
+            except sqlite3.Error as error:
+                _log.error("%s: cannot delete what is old, trying again later: %s", self.documents.path, error)
             await asyncio.sleep(60)
 
     def _expire_once(self) -> None:
@@ -95,20 +103,25 @@ class StoreServer:
     async def _search(self, request: web.Request) -> web.Response:
         begun = time.monotonic()
         streams = self._streams(request)
-        parsed = searching.read_request(await _body(request), dict(request.query), time.time_ns())
-        result = await asyncio.get_running_loop().run_in_executor(
-            self._readers, searching.search, self.documents, streams, parsed
-        )
+        body, parameters = await _body(request), dict(request.query)
+
+        def work() -> dict[str, Any]:
+            return searching.search(self.documents, streams, searching.read_request(body, parameters, time.time_ns()))
+
+        result = await asyncio.get_running_loop().run_in_executor(self._readers, understood, work)
         shards = {"total": len(streams), "successful": len(streams), "skipped": 0, "failed": 0}
         took = int((time.monotonic() - begun) * 1000)
-        return _json({"took": took, "timed_out": False, "_shards": shards, **result})
+        return understood(lambda: _json({"took": took, "timed_out": False, "_shards": shards, **result}))
 
     async def _count(self, request: web.Request) -> web.Response:
         streams = self._streams(request)
-        parsed = searching.read_request(await _body(request), dict(request.query), time.time_ns())
-        count = await asyncio.get_running_loop().run_in_executor(
-            self._readers, searching.count, self.documents, streams, parsed.query
-        )
+        body, parameters = await _body(request), dict(request.query)
+
+        def work() -> int:
+            parsed = searching.read_request(body, parameters, time.time_ns())
+            return searching.count(self.documents, streams, parsed.query)
+
+        count = await asyncio.get_running_loop().run_in_executor(self._readers, understood, work)
         shards = {"total": len(streams), "successful": len(streams), "skipped": 0, "failed": 0}
         return _json({"count": count, "_shards": shards})
 
@@ -207,6 +220,12 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = _json(error.body(), error.status)
     except web.HTTPRequestEntityTooLarge:
         response = _json(StoreError(413, "content_too_long", f"the body is larger than {MAX_BODY} bytes").body(), 413)
+    except sqlite3.Error as error:
+        # As Elasticsearch does on a full disk: senders keep the data and try again.
+        _log.error("%s %s: %s", request.method, request.path, error)
+        response = _json(StoreError(429, "cluster_block_exception", f"the store cannot: {error}").body(), 429)
+    except web.RequestPayloadError as error:
+        response = _json(parsing_error(f"the request body cannot be read: {error}").body(), 400)
     except web.HTTPException as error:
         reason = f"no handler found for uri [{request.path_qs}] and method [{request.method}]"
         response = _json(StoreError(error.status, "illegal_argument_exception", reason).body(), error.status)
