@@ -26,6 +26,7 @@ _FACTORIES: tuple[tuple[Kind, str, tuple[str, ...], str], ...] = (
     (Kind.EXPORTER, "nop", (), "exporters.nop"),
     (Kind.EXPORTER, "otlp_grpc", ("otlp",), "exporters.otlp_grpc"),
     (Kind.EXPORTER, "otlp_http", ("otlphttp",), "exporters.otlp_http"),
+    (Kind.CONNECTOR, "elasticapm", (), "connectors.elasticapm"),
     (Kind.CONNECTOR, "forward", (), "connectors.forward"),
     (Kind.EXTENSION, "basicauth", (), "extensions.basicauth"),
     (Kind.EXTENSION, "bearertokenauth", (), "extensions.bearertokenauth"),
