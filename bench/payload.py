@@ -1,5 +1,6 @@
 """Telemetry as applications send it: OTLP requests, and container log lines."""
 
+import json
 import random
 import time
 from pathlib import Path
@@ -45,6 +46,26 @@ def container_lines(path: Path, count: int, seed: int) -> None:
             stream = chosen.choice(("stdout", "stderr"))
             text = f"GET /api/orders?id={number} 200 " + "x" * chosen.randrange(180)
             file.write(f"{second}.{fraction}Z {stream} F {text}\n")
+
+
+def application_lines(path: Path, count: int, seed: int) -> None:
+    """A file of lines as an application with structured events writes them: time, level, logger, a JSON object."""
+    chosen = random.Random(seed)
+    start = 1_712_995_200
+    with path.open("w") as file:
+        for number in range(count):
+            second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(start + number // 1000))
+            level = chosen.choice(("DEBUG", "INFO", "INFO", "INFO", "WARN", "ERROR"))
+            event = {
+                "message": f"order {number} accepted",
+                "order": number,
+                "total": chosen.randrange(10_000) / 100,
+                "customer": f"customer-{chosen.randrange(1000)}",
+                "express": chosen.random() < 0.5,
+                "items": [chosen.randrange(100) for _ in range(chosen.randrange(1, 4))],
+            }
+            logger = chosen.choice(("shop.cart", "shop.orders", "shop.payment"))
+            file.write(f"{second}.{chosen.randrange(1000):03d}Z {level} [{logger}] {json.dumps(event)}\n")
 
 
 def _pair(key: str, value: str | int) -> common.KeyValue:
