@@ -1,4 +1,4 @@
-"""An image as an OCI archive that every engine loads: `podman load`, `ctr images import`, `skopeo copy oci-archive:...`.
+"""An image as an OCI archive, which every engine loads: `podman load`, `ctr images import`, `skopeo copy oci-archive:`.
 
 The manifest that `docker load` of older engines looks for is there too. Source: the OCI image specification 1.1
 (layout, index, manifest, configuration).
@@ -42,7 +42,10 @@ def write(
         "architecture": architecture,
         "os": "linux",
         "config": settings,
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}" for _, layer in layers]},
+        "rootfs": {
+            "type": "layers",
+            "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}" for _, layer in layers],
+        },
         "history": [{"created_by": what} for what, _ in layers],
     }
     configured = blob(_json(config), _CONFIG)

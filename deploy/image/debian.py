@@ -31,7 +31,8 @@ LEFT_OUT = re.compile(
     | usr/lib/python3\.11/(ensurepip|idlelib|tkinter|turtledemo|lib2to3|distutils|pydoc_data|unittest|venv|curses|dbm
                           |wsgiref|xmlrpc|test|__pycache__|site-packages)/
     | usr/lib/python3\.11/(turtle|pydoc|doctest|antigravity|this|imghdr|sndhdr|pdb|smtpd)\.py$
-    | usr/lib/python3\.11/lib-dynload/(_curses|_dbm|_gdbm|_tkinter|_crypt|nis|readline|ossaudiodev|_test|_xxtest|xxlimited)
+    | usr/lib/python3\.11/lib-dynload/(_curses|_dbm|_gdbm|_tkinter|_crypt|nis|readline|ossaudiodev|_test|_xxtest
+                                           |xxlimited)
     | .*\.(a|o)$
     """,
     re.VERBOSE,

@@ -22,7 +22,7 @@ LEFT_OUT = re.compile(
     r"""
       .*\.(pyi|pyx|pxd|pxi|c|cc|cpp|h|hpp|rs|a|typed|exe)$
     | (.*/)?(tests?|testing|_tests?|benchmarks?)/(?<!heliograph/testing/)
-    | [^/]+\.dist-info/(?!METADATA$|licenses?/|LICEN[CS]E|NOTICE|COPYING)
+    | [^/]+\.dist-info/(?!METADATA$|entry_points.txt$|licenses?/|LICEN[CS]E|NOTICE|COPYING)
     | bin/
     | pygments/ | Pygments-.* | pygments-.*                      # rich needs it only to colour source code
     | zstandard/_cffi\..*                                        # a second backend, for PyPy
@@ -39,20 +39,31 @@ for line in sys.stdin:
 """
 
 
-def dependencies(root: Path) -> list[str]:
-    """What pyproject.toml asks for."""
-    return list(tomllib.loads((root / "pyproject.toml").read_text())["project"]["dependencies"])
+def dependencies(root: Path, extra: str = "") -> list[str]:
+    """What pyproject.toml asks for, or what it asks for the extra."""
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    return list(project["optional-dependencies"][extra] if extra else project["dependencies"])
 
 
-def lock(root: Path, path: Path) -> None:
-    """Resolve the dependencies for each platform and write versions with the hashes of their wheels."""
+def lock(wanted: list[str], path: Path) -> None:
+    """Resolve what is wanted for each platform and write versions with the hashes of their wheels."""
     found: dict[str, tuple[str, set[str]]] = {}
     for machine in _PLATFORMS:
         tags = [f"manylinux_2_{minor}_{machine}" for minor in (36, 35, 34, 31, 28, 27, 24, 17)]
-        command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--report", "-"]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--dry-run",
+            "--ignore-installed",
+            "--quiet",
+            "--report",
+            "-",
+        ]
         command += ["--only-binary=:all:", "--python-version=3.11", "--implementation=cp", "--target=unused"]
         command += [f"--platform={tag}" for tag in (*tags, f"manylinux2014_{machine}", f"linux_{machine}", "any")]
-        report = json.loads(subprocess.run([*command, *dependencies(root)], capture_output=True, check=True).stdout)
+        report = json.loads(subprocess.run([*command, *wanted], capture_output=True, check=True).stdout)
         for entry in report["install"]:
             name, version = entry["metadata"]["name"], entry["metadata"]["version"]
             _, hashes = found.setdefault(name.lower(), (version, set()))
@@ -66,7 +77,16 @@ def lock(root: Path, path: Path) -> None:
 def install(requirements: Path, folder: Path) -> None:
     """Install the locked wheels below `folder`; one whose hash is another is refused."""
     shutil.rmtree(folder, ignore_errors=True)
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary=:all:", "--no-compile"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--require-hashes",
+        "--only-binary=:all:",
+        "--no-compile",
+    ]
     subprocess.run([*command, "--no-deps", f"--target={folder}", f"--requirement={requirements}"], check=True)
 
 
@@ -99,7 +119,17 @@ def build(root: Path, work: Path, *, compiled: bool) -> Path:
     # The compiler writes no path of this machine, the linker no identity: both differ from build to build.
     environment |= {"PYTHONHASHSEED": "0", "LDFLAGS": "-Wl,--build-id=none"}
     environment["CFLAGS"] = f"-g0 -ffile-prefix-map={copy}=."
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        wheels,
+    ]
     subprocess.run([*command, copy], check=True, env=environment)
     (wheel,) = wheels.glob("*.whl")
     shutil.unpack_archive(wheel, unpacked, "zip")
@@ -125,7 +155,7 @@ def place(folder: Path, tree: Tree, *, own: bool, work: Path) -> None:
 
 
 def bytecode(folder: Path, place: str, *, keep_source: bool) -> None:
-    """Compile every source below `folder`, which will be at `place`, in an order and a state that are always the same."""
+    """Compile every source below `folder`, which will be at `place`, always in the same order and state."""
     jobs: list[str] = []
     for source in sorted(folder.rglob("*.py")):
         if keep_source:
