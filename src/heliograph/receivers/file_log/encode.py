@@ -13,10 +13,15 @@ _DOUBLE = struct.Struct("<d")
 _MAX_DEPTH = 64
 
 
+_BYTE = tuple(bytes((number,)) for number in range(256))
+
+
 def varint(number: int) -> bytes:
     """A non-negative integer below 2**64 in base 128."""
     if number < 128:
-        return bytes((number,))
+        return _BYTE[number]
+    if number < 16384:
+        return _BYTE[number & 127 | 128] + _BYTE[number >> 7]
     out = bytearray()
     while number > 127:
         out.append(number & 127 | 128)
@@ -27,7 +32,8 @@ def varint(number: int) -> bytes:
 
 def field(tag: int, payload: bytes) -> bytes:
     """A length-delimited field; `tag` is field number * 8 + 2 and below 128."""
-    return bytes((tag,)) + varint(len(payload)) + payload
+    length = len(payload)
+    return _BYTE[tag] + (_BYTE[length] if length < 128 else varint(length)) + payload
 
 
 def text(value: str) -> bytes:
@@ -61,9 +67,28 @@ def any_value(value: object, depth: int = 0) -> bytes:
     return field(0x0A, text(str(value)))
 
 
+_NAMES: dict[str, bytes] = {}
+_NAMES_KEPT = 4096
+
+
+def _name(name: str) -> bytes:
+    """The key of a KeyValue as its field. Keys are remembered: they repeat from record to record."""
+    found = field(0x0A, text(name))
+    if len(name) <= 128:
+        if len(_NAMES) >= _NAMES_KEPT:
+            _NAMES.clear()
+        _NAMES[name] = found
+    return found
+
+
 def key_value(tag: int, name: str, value: object, depth: int = 0) -> bytes:
     """A KeyValue as the field with this tag."""
-    return field(tag, field(0x0A, text(name)) + field(0x12, any_value(value, depth)))
+    key = _NAMES.get(name)
+    if key is None:
+        key = _name(name)
+    if isinstance(value, float):
+        return field(tag, key + b"\x12\x09\x21" + _DOUBLE.pack(value))
+    return field(tag, key + field(0x12, any_value(value, depth)))
 
 
 _PAIRS: dict[tuple[str, str], bytes] = {}

@@ -197,6 +197,7 @@ class Chain:
                 operator.default = [by_name[name] for name in _named(config.default)]
             else:
                 operator.outputs = [by_name[name] for name in _named(config.output)] if config.output else [after]
+            operator.joined()
         self.first: Target = self.operators[0] if self.operators else sink
         self._holders = [operator for operator in self.operators if isinstance(operator, Container | Recombine)]
 

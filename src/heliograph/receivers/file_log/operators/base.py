@@ -101,6 +101,7 @@ class Operator:
         self.config = config
         self.log = log
         self.outputs: list[Target] = []
+        self.following: Operator | None = None
         self._condition: Callable[[Entry], bool] | None = (
             compile_condition(config.condition) if config.condition else None
         )
@@ -111,14 +112,26 @@ class Operator:
         self.dropped = 0
 
     def process(self, entry: Entry) -> None:
-        """Work on an entry and hand it on."""
-        try:
-            if self._condition is None or self._condition(entry):
-                self.transform(entry)
-        except ValueError as error:
-            self.failed(entry, error)
-            return
-        self.write(entry)
+        """Work on an entry and hand it on. Operators of this form that follow one another are done here in a row."""
+        operator = self
+        while True:
+            try:
+                if operator._condition is None or operator._condition(entry):
+                    operator.transform(entry)
+            except ValueError as error:
+                operator.failed(entry, error)
+                return
+            following = operator.following
+            if following is None:
+                operator.write(entry)
+                return
+            operator = following
+
+    def joined(self) -> None:
+        """The outputs are known: see whether the only one works as `process` here does."""
+        only = self.outputs[0] if len(self.outputs) == 1 else None
+        if isinstance(only, Operator) and type(only).process is Operator.process:
+            self.following = only
 
     def transform(self, entry: Entry) -> None:
         """Change the entry in place. Raises ValueError when that cannot be done."""

@@ -88,6 +88,7 @@ _ELEMENTS: tuple[tuple[str, str, str], ...] = (
     ("4", "minute", r"\d{1,2}"),
     ("5", "second", r"\d{1,2}"),
 )
+_KNOWN = 256
 _FRACTION = re.compile(r"[.,](0+|9+)(?!\d)")
 
 
@@ -149,6 +150,9 @@ class Layout:
                 position += 1
         self._pattern = re.compile("".join(pattern), re.ASCII | re.IGNORECASE)
         self._groups = groups
+        self._lasting = "year" in groups or "short_year" in groups
+        self._known: dict[str, int] = {}
+        self._known_for: tuple[object, object] = (None, None)
 
     def read(self, text: str, location: tzinfo | None, zones: dict[str, tzinfo], now: int) -> int:
         """Nanoseconds since the epoch. `location` None is the machine's zone; `zones`: names that have a zone of
@@ -156,6 +160,23 @@ class Layout:
         match = self._pattern.fullmatch(text)
         if match is None:
             raise LayoutError(f"cannot parse {text!r} as {self.text!r}")
+        if not self._lasting:
+            return self._whole(match, text, location, zones, now) * 10**9 + _nanoseconds(match, self._groups)
+        if "fraction" in self._groups and (start := match.start("fraction")) >= 0:
+            known_as, rest = text[: start - 1] + text[match.end("fraction") :], _nanoseconds(match, self._groups)
+        else:
+            known_as, rest = text, 0
+        if self._known_for[0] is not location or self._known_for[1] is not zones or len(self._known) >= _KNOWN:
+            self._known, self._known_for = {}, (location, zones)
+        seconds = self._known.get(known_as)
+        if seconds is None:
+            seconds = self._known[known_as] = self._whole(match, text, location, zones, now)
+        return seconds * 10**9 + rest
+
+    def _whole(
+        self, match: "re.Match[str]", text: str, location: tzinfo | None, zones: dict[str, tzinfo], now: int
+    ) -> int:
+        """The seconds, as `read` has them. Those of a text with a year do not change and are remembered."""
         found = {name: value for name, value in match.groupdict().items() if value is not None}
         moment, zone = self._moment(found, text), self._zone(found, location, zones)
         if moment.year > 1:
@@ -168,7 +189,7 @@ class Layout:
                 seconds = _seconds(moment.replace(year=this_year.year, month=3, day=1), zone)
             if seconds * 10**9 > now + 7 * 86_400 * 10**9:
                 seconds = _seconds(moment.replace(year=this_year.year - 1), zone)
-        return seconds * 10**9 + int(found.get("fraction", "0")[:9].ljust(9, "0"))
+        return seconds
 
     def _moment(self, found: dict[str, str], text: str) -> datetime:
         year = int(found.get("year", "1"))
@@ -217,6 +238,11 @@ class Layout:
         if location is not None and any(datetime(2024, month, 1, tzinfo=location).tzname() == name for month in (1, 7)):
             return location
         return zone_by_name(name)
+
+
+def _nanoseconds(match: "re.Match[str]", groups: set[str]) -> int:
+    fraction = match["fraction"] if "fraction" in groups else None
+    return int(fraction[:9].ljust(9, "0")) if fraction else 0
 
 
 def _seconds(moment: datetime, zone: tzinfo | None) -> int:

@@ -91,13 +91,14 @@ class JsonParser(Parser):
 
     def __init__(self, config: JsonParserConfig, log: Logger) -> None:
         super().__init__(config, log)
-        self._int = _integer if config.parse_ints else float
+        whole = _integer if config.parse_ints else float
+        self._decode = json.JSONDecoder(parse_int=whole, parse_constant=_constant).decode
 
     def parse(self, value: Any, entry: Entry) -> Any:
         if not isinstance(value, str):
             raise ValueError(f"a {kind(value)} cannot be parsed as JSON")
         try:
-            parsed = json.loads(value, parse_int=self._int, parse_constant=_constant)
+            parsed = self._decode(value)
         except (ValueError, RecursionError, OverflowError) as error:
             raise ValueError(f"cannot parse JSON: {error}") from None
         if not isinstance(parsed, dict):
