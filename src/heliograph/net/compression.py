@@ -67,22 +67,30 @@ def _gzip_or_zlib(name: str, window_bits: int) -> _Decoder:
     def decode(data: bytes, limit: int) -> bytes:
         isal_zlib = importlib.import_module("isal.isal_zlib")
         pieces: list[bytes] = []
-        size, rest = 0, data
-        while True:
+        size, position, end = 0, 0, len(data)
+        view = memoryview(data)
+        for member in range(_MAX_MEMBERS):
             stream = isal_zlib.decompressobj(window_bits)
-            try:
-                piece: bytes = stream.decompress(rest, limit - size + 1)
-            except (isal_zlib.error, zlib.error) as error:
-                raise MalformedPayload(f"{name}: {error}") from None
-            size += len(piece)
-            if size > limit:
-                raise TooLarge(limit)
-            if not stream.eof:
-                raise MalformedPayload(f"{name}: the data ends early")
-            pieces.append(piece)
-            rest = stream.unused_data
-            if not rest or window_bits == _ZLIB:
+            # What a member leaves over is copied each time: the first is given everything, the others a little at
+            # first, so that very many small members do not take quadratic time.
+            window = end if member == 0 else _MEMBER_WINDOW
+            while not stream.eof:
+                part = view[position : position + window]
+                if not part:
+                    raise MalformedPayload(f"{name}: the data ends early")
+                try:
+                    piece: bytes = stream.decompress(part, limit - size + 1)
+                except (isal_zlib.error, zlib.error) as error:
+                    raise MalformedPayload(f"{name}: {error}") from None
+                size += len(piece)
+                if size > limit:
+                    raise TooLarge(limit)
+                pieces.append(piece)
+                position += len(part) - len(stream.unused_data)
+                window *= 4
+            if position == end or window_bits == _ZLIB:
                 return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        raise MalformedPayload(f"{name}: more than {_MAX_MEMBERS} members")
 
     return decode
 
@@ -178,6 +186,8 @@ def _cramjam_error() -> type[Exception]:
     return error
 
 
+_MAX_MEMBERS: Final = 10_000
+_MEMBER_WINDOW: Final = 1024
 _GZIP: Final = 31
 _ZLIB: Final = 15
 _DECODERS: Final[dict[str, _Decoder]] = {
