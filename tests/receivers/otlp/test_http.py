@@ -296,6 +296,20 @@ async def test_slow_headers_and_slow_bodies_lose_their_connection() -> None:
         writer.close()
 
 
+async def test_who_never_sends_a_byte_loses_the_connection() -> None:
+    """`read_header_timeout` counts from the connection; one with a finished request waits for `idle_timeout`."""
+    async with OTLPServer({"http": {"read_header_timeout": "200ms", "idle_timeout": "1h"}}) as server:
+        busy, writer = await asyncio.open_connection("127.0.0.1", server.ports["http"])
+        writer.write(b"GET /v1/traces HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await busy.readline()).startswith(b"HTTP/1.1 405")
+        silent, other = await asyncio.open_connection("127.0.0.1", server.ports["http"])
+        assert await asyncio.wait_for(silent.read(), 5) == b""
+        writer.write(b"GET /v1/traces HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"HTTP/1.1 405" in await asyncio.wait_for(busy.readuntil(b"HTTP/1.1 405"), 5)
+        writer.close()
+        other.close()
+
+
 async def test_a_client_that_expects_100_continue_is_told_to_go_on() -> None:
     """As curl does for large bodies."""
     async with OTLPServer() as server:

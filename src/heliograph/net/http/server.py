@@ -26,14 +26,13 @@ from heliograph.net.compression import ENCODINGS, TooLarge
 from heliograph.net.config import HTTPServerConfig
 from heliograph.net.http.body import Body, Budget, Gone, NoRoom, TooSlow
 from heliograph.net.http.cors import Cors
+from heliograph.net.pace import MAX_CONNECTIONS
 from heliograph.otlp.errors import MalformedPayload
 
 HEADER_TIMEOUT = 60.0
 """Seconds for the headers of a request when read_header_timeout is 0."""
 IDLE_TIMEOUT = 3600.0
 """Seconds that an unused connection stays open when idle_timeout and read_timeout are 0."""
-MAX_CONNECTIONS = 10_000
-"""Connections at once; one more is closed at once."""
 BODIES_AT_ONCE = 4
 """The budget for bodies in memory: so many of the largest size, but 64 MiB at least."""
 MIN_BUDGET = 64 * 1024 * 1024
@@ -251,6 +250,11 @@ class _Connection(RequestHandler):
     def __init__(self, manager: "_Server", **options: Any) -> None:
         super().__init__(manager, **options)
         self.headers_since = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The headers of the first request are awaited from now on: who never sends a byte does not stay."""
+        super().connection_made(transport)
+        self.headers_since = self._loop.time()
 
     def data_received(self, data: bytes) -> None:
         """Note when headers begin and when they are complete."""
