@@ -16,6 +16,7 @@ from heliograph.testing.clock import ManualClock
 from heliograph.testing.host import TestHost
 from heliograph.testing.settings import settings
 from heliograph.testing.sink import SinkConsumer
+from heliograph.testing.wait import until
 
 MINUTE = 60_000_000_000
 NOON = 1_700_049_600_000_000_000 - 1_700_049_600_000_000_000 % (60 * MINUTE)
@@ -126,9 +127,10 @@ class Bench:
             Batch(Signal(signal), parts, items, context=context or Context(), completion=completion)
         )
 
-    async def rows(self, seconds: float = 60) -> list[Row]:
-        """What was made up to now and `seconds` later."""
+    async def rows(self, seconds: float = 60, *, least: int = 0) -> list[Row]:
+        """What was made up to now and `seconds` later. least: wait for so many data points."""
         await self.clock.advance(seconds)
+        await until(lambda: self.sink.items >= least, f"{least} data points", 30)
         return rows(self.sink.messages)
 
     def skipped(self, reason: str) -> float:

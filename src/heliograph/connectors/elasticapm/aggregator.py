@@ -27,9 +27,11 @@ Delta = dict[tuple[Group, int], Cells]
 LATE = 55 * 60 * 1_000_000_000
 MAX_LATE_SLOTS = 64
 MAX_CELL_BYTES = 8 * 1024 * 1024
-"""About the memory of the cells of a slot, and of those of all late slots."""
+"""About the memory of all cells, and of those of late slots in a delta."""
 MAX_GROUPS = 1000
 _MOST_REVISIONS = 10_000
+_PAST = -1
+_POINT_BYTES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +63,20 @@ class Aggregator:
         self._slots: dict[tuple[Group, int], _Slot] = {}
         self.windows: dict[tuple[int, Group, int], Window] = {}
         self._budgets: dict[tuple[int, int], Budget] = {}
+        self._newest: dict[int, int] = {}
         self.revisions: dict[tuple[int, int], int] = {}
 
     def slot(self, ns: int) -> int:
         """The begin of the slot that a moment is in."""
         return ns - ns % self.intervals[0]
 
-    def groups(self) -> int:
-        """How many groups of metadata have something."""
-        return len({group for group, _ in self._slots})
+    def weight(self) -> int:
+        """About the bytes of what is counted."""
+        budgets = sum([budget.size + budget.points * _POINT_BYTES for budget in self._budgets.values()])
+        return self._cells_weight() + budgets
+
+    def _cells_weight(self) -> int:
+        return sum([slot.cells.weight for slot in self._slots.values()])
 
     def add(self, delta: Mapping[tuple[Group, int], Cells]) -> None:
         """Take what came in; the cells are used up."""
@@ -78,7 +85,8 @@ class Aggregator:
             if slot is None:
                 slot = self._slots[key] = _Slot()
             slot.cells.merge(cells)
-            if slot.cells.weight > MAX_CELL_BYTES:
+        if self._cells_weight() > MAX_CELL_BYTES:
+            for key, slot in self._slots.items():
                 self._fold(key, slot)
 
     def close(self, now_ns: int, *, everything: bool = False) -> list[Closed]:
@@ -90,6 +98,8 @@ class Aggregator:
             slot = self._slots[key]
             window = self._fold(key, slot)
             del self._slots[key]
+            if not window.nodes:
+                continue
             closed.append(self._closed(0, group, start, window))
             for interval, length in enumerate(self.intervals[1:], 1):
                 self.longer(interval, group, start - start % length).merge(window)
@@ -121,7 +131,9 @@ class Aggregator:
         return slot.window
 
     def _new(self, interval: int, start: int) -> Window:
-        budget = self._budgets.setdefault((interval, start), Budget())
+        """Windows of the past share one budget, so that nobody can fill an hour of them at once."""
+        newest = self._newest[interval] = max(start, self._newest.get(interval, start))
+        budget = self._budgets.setdefault((interval, start if start == newest else _PAST), Budget())
         return Window(self._limits, budget)
 
     def _closed(self, interval: int, group: Group, start: int, window: Window) -> Closed:

@@ -3,36 +3,36 @@
 Without a directory a batch is acknowledged as soon as it is counted. With one, when what it adds is on disk (store.py):
 batches that come while the disk is busy share the next write. Windows are written on the boundaries of the smallest
 interval, at the stop of the process all of them, unfinished ones included, as Elastic's connector does.
+
+A disk that fails makes the component unhealthy, no more: its state is then as safe as one without a directory.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
-from uuid import uuid4
+from collections.abc import Callable
+from typing import TypeVar
 
 from heliograph.component.batch import Batch
 from heliograph.component.factory import Settings
 from heliograph.component.ids import Signal
-from heliograph.component.lifecycle import Host
-from heliograph.connectors.elasticapm.aggregator import MAX_GROUPS, Aggregator, Closed, Delta, Group
+from heliograph.component.lifecycle import Host, Status
+from heliograph.connectors.elasticapm.aggregator import MAX_GROUPS, Aggregator, Delta, Group
 from heliograph.connectors.elasticapm.config import ElasticApmConfig
 from heliograph.connectors.elasticapm.dimensions import Dimensions
-from heliograph.connectors.elasticapm.encode import POINTS_OF_A_PIECE, Encoder
 from heliograph.connectors.elasticapm.intake import Intake
+from heliograph.connectors.elasticapm.keeper import Keeper
 from heliograph.connectors.elasticapm.outbox import Outbox, Piece
 from heliograph.connectors.elasticapm.spans import SpanReader
+from heliograph.connectors.elasticapm.store import Store, sent
 from heliograph.connectors.elasticapm.window import Limits
 
 _DEFAULT_INTERVALS = (60.0, 600.0, 3600.0)
-_PIECE_BYTES = 1 << 20
-_DELTA_BYTES = 4 << 20
-_REVISION_NS = 1_000_000
-_HELP = "Spans left out of aggregated metrics, by reason."
-
-
-def label(interval_ns: int) -> str:
-    """As in `metricset.interval`: whole minutes."""
-    return f"{interval_ns // 60_000_000_000}m"
+_MUCH = 4 << 20
+"""About the bytes of what came in, above which it is merged into the windows, and that in a thread."""
+_LITTLE = 1 << 18
+_SKIPPED = "Items left out of aggregated metrics, by reason."
+_OVERFLOW = "The estimated count of unique items that overflowed due to cardinality limits."
+T = TypeVar("T")
 
 
 class ElasticApmConnector:
@@ -50,63 +50,156 @@ class ElasticApmConnector:
             Limits(limits.resource.max_cardinality, limits.metric.max_cardinality, limits.datapoint.max_cardinality),
             Dimensions(config.custom_resource_attributes, config.custom_span_attributes),
         )
-        self._encoders = self._encoders_of(str(uuid4()))
+        self._directory = aggregation.directory
+        self._store: Store | None = None
         self._outbox = Outbox(settings.outputs[Signal.METRICS], telemetry, self._load, self._sent)
         self._silent = config.error_mode == "silent"
         self._skipped = {
-            reason: telemetry.counter("heliograph_elasticapm_not_aggregated", _HELP, reason=reason)
+            reason: telemetry.counter("heliograph_elasticapm_not_aggregated", _SKIPPED, reason=reason)
             for reason in ("tracestate", "odd", "metadata")
         }
         self._said: dict[str, int] = {}
         self._delta: Delta = {}
+        self._groups: set[Group] = set()
+        self._unfinished: list[Batch] = []
+        self._acknowledged: list[int] = []
+        self._turn = asyncio.Lock()
+        self._work = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._stopped = False
+        for signal in Signal:
+            telemetry.waiting(signal, lambda signal=signal: self._waiting(signal))  # type: ignore[misc]
 
     async def start(self, host: Host) -> None:
-        """Begin to watch the clock."""
+        """Read the state, begin to watch the clock. Raises StartError."""
         self._host = host
+        if self._directory:
+            self._store = await asyncio.to_thread(Store, self._directory)
+            if self._store.set_aside:
+                self._telemetry.log.error(
+                    "the state in %s is damaged (%s): renamed to *.damaged, beginning anew",
+                    self._directory,
+                    self._store.set_aside,
+                )
+        self._keeper = Keeper(self._aggregator, self._store, self._overflowed)
+        for piece in await asyncio.to_thread(self._keeper.restore):
+            self._outbox.put(piece)
         self._tasks = [
             host.spawn(self._watch_clock(), "elasticapm windows"),
+            host.spawn(self._commit_always(), "elasticapm state"),
             host.spawn(self._outbox.run(host.clock), "elasticapm outbox"),
         ]
 
     async def shutdown(self, deadline: float) -> None:
-        """Write every window and hand it on."""
+        """Write every window and hand it on; what is not taken until then stays in the directory, if there is one."""
         if not self._tasks or self._stopped:
             return
-        self._stopped = True
-        ticker, sender = self._tasks
-        ticker.cancel()
-        await asyncio.gather(ticker, return_exceptions=True)
-        self._write(self._host.clock.now_ns(), everything=True)
+        async with self._turn:
+            self._stopped = True
+            *workers, sender = self._tasks
+            for task in workers:
+                task.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+            await self._commit()
+            await self._write(self._host.clock.now_ns(), everything=True)
         left = deadline - self._host.clock.monotonic()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._outbox.drain(), max(left, 0))
         sender.cancel()
         await asyncio.gather(sender, return_exceptions=True)
         self._outbox.abandon()
+        if self._store is not None:
+            self._note_sent()
+            self._store.release()
 
     async def consume(self, batch: Batch) -> None:
         """Count a batch; it is finished once that is as safe as configured. Raises nothing."""
-        now = self._host.clock.now_ns()
         group = self._intake.group(batch.context)
-        if group and (group, self._aggregator.slot(now)) not in self._delta and self._groups_full(group):
+        if group and group not in self._groups and len(self._groups) >= MAX_GROUPS:
             self._skip("metadata", batch.items)
         else:
-            self._intake.add(batch, group, now, self._delta)
+            if group:
+                self._groups.add(group)
+            self._intake.add(batch, group, self._host.clock.now_ns(), self._delta)
             self._count_skipped()
+        if self._store is None:
+            self._finish(batch)
+        else:
+            self._unfinished.append(batch)
+            self._work.set()
+        if self._weight() > _MUCH:
+            async with self._turn:
+                await self._commit()
+
+    def _finish(self, batch: Batch) -> None:
         self._telemetry.consumed(batch.signal, batch.items)
-        if sum([cells.weight for cells in self._delta.values()]) > _DELTA_BYTES:
-            self._merge_delta()
         batch.finish()
 
-    def _merge_delta(self) -> None:
-        delta, self._delta = self._delta, {}
-        self._aggregator.add(delta)
+    def _waiting(self, signal: Signal) -> int:
+        return sum([batch.items for batch in self._unfinished if batch.signal is signal])
 
-    def _groups_full(self, group: Group) -> bool:
-        known = {key for key, _ in self._delta}
-        return group not in known and len(known) + self._aggregator.groups() >= MAX_GROUPS
+    def _weight(self) -> int:
+        return sum([cells.weight for cells in self._delta.values()])
+
+    async def _commit_always(self) -> None:
+        """With a directory: write what came in, as fast as the disk can."""
+        while True:
+            await self._work.wait()
+            async with self._turn:
+                await self._commit()
+
+    async def _commit(self) -> None:
+        """Take what came in into the state, and finish the batches that brought it. Within `_turn`."""
+        self._work.clear()
+        weight = self._weight()
+        delta, self._delta = self._delta, {}
+        batches, self._unfinished = self._unfinished, []
+        numbers, self._acknowledged = self._acknowledged, []
+        if delta or numbers:
+            await self._do(lambda: self._keeper.commit(delta, numbers), weight)
+            self._report()
+        for batch in batches:
+            self._finish(batch)
+
+    async def _write(self, now_ns: int, *, everything: bool = False) -> None:
+        """Write the windows that are over. Within `_turn`."""
+        self._groups.clear()
+        pieces = await self._do(
+            lambda: self._keeper.close(now_ns, everything=everything), self._aggregator.weight()
+        )
+        self._report()
+        for piece in pieces:
+            self._outbox.put(piece)
+
+    async def _do(self, work: Callable[[], T], weight: int) -> T:
+        """Do it here when it is little and needs no disk, else in a thread."""
+        if self._store is None and weight <= _LITTLE:
+            return work()
+        return await asyncio.to_thread(work)
+
+    async def _watch_clock(self) -> None:
+        clock = self._host.clock
+        length = self._aggregator.intervals[0]
+        while True:
+            end = self._aggregator.slot(clock.now_ns()) + length
+            while (left := end - clock.now_ns()) > 0:
+                await clock.sleep(left / 1e9)
+            async with self._turn:
+                await self._commit()
+                await self._write(end)
+
+    def _report(self) -> None:
+        error = self._keeper.error
+        if self._store is None:
+            return
+        if error:
+            self._host.report(
+                Status.RECOVERABLE_ERROR,
+                f"the state cannot be written to {self._directory}: {error}; a crash would lose what was aggregated",
+            )
+            self._say("disk", f"the state cannot be written to {self._directory}: {error}")
+        else:
+            self._host.report(Status.OK)
 
     def _count_skipped(self) -> None:
         reader = self._reader
@@ -118,54 +211,33 @@ class ElasticApmConnector:
 
     def _skip(self, reason: str, items: int) -> None:
         self._skipped[reason].add(items)
-        slot = self._aggregator.slot(self._host.clock.now_ns())
-        if not self._silent and self._said.get(reason) != slot:
-            self._said[reason] = slot
-            self._telemetry.log.warning("%d items are left out of aggregated metrics: %s", items, reason)
+        if not self._silent:
+            self._say(reason, f"items were left out of aggregated metrics ({reason}); said once a minute at most")
 
-    async def _watch_clock(self) -> None:
-        clock = self._host.clock
-        length = self._aggregator.intervals[0]
-        while True:
-            end = self._aggregator.slot(clock.now_ns()) + length
-            while (left := end - clock.now_ns()) > 0:
-                await clock.sleep(left / 1e9)
-            self._write(end)
+    def _say(self, what: str, text: str) -> None:
+        minute = int(self._host.clock.monotonic() // 60)
+        if self._said.get(what) != minute:
+            self._said[what] = minute
+            self._telemetry.log.warning("%s", text)
 
-    def _write(self, now_ns: int, *, everything: bool = False) -> None:
-        self._merge_delta()
-        for closed in self._aggregator.close(now_ns, everything=everything):
-            for piece in self._pieces(closed):
-                self._outbox.put(piece)
-
-    def _encoders_of(self, instance: str) -> list[Encoder]:
-        return [Encoder(label(interval), instance) for interval in self._aggregator.intervals]
-
-    def _pieces(self, closed: Closed) -> Iterator[Piece]:
-        """A window, cut."""
-        name = label(self._aggregator.intervals[closed.interval])
-        for kind, estimate in closed.window.overflows():
-            self._telemetry.counter(
-                "otelcol_lsminterval_overflow",
-                "The estimated count of unique items that overflowed due to cardinality limits.",
-                interval=name,
-                kind=kind,
-            ).add(estimate)
-        parts: list[bytes] = []
-        points = size = 0
-        time = closed.start + closed.revision * _REVISION_NS
-        for part, count in self._encoders[closed.interval].pieces(closed.window, time):
-            if parts and (points + count > POINTS_OF_A_PIECE or size + len(part) > _PIECE_BYTES):
-                yield Piece(closed.group, tuple(parts), points)
-                parts, points, size = [], 0, 0
-            parts.append(part)
-            points += count
-            size += len(part)
-        if parts:
-            yield Piece(closed.group, tuple(parts), points)
+    def _overflowed(self, interval: str, kind: str, estimate: int) -> None:
+        self._telemetry.counter("otelcol_lsminterval_overflow", _OVERFLOW, interval=interval, kind=kind).add(estimate)
 
     async def _load(self, number: int) -> tuple[bytes, ...]:
-        raise KeyError(number)
+        assert self._store is not None
+        return await asyncio.to_thread(self._store.parts, number)
 
     def _sent(self, piece: Piece) -> None:
-        """A piece has arrived."""
+        """A piece has arrived, or never will."""
+        if piece.number:
+            self._acknowledged.append(piece.number)
+            if self._stopped:
+                self._note_sent()
+            else:
+                self._work.set()
+
+    def _note_sent(self) -> None:
+        """Note acknowledgements at once; after the stop nobody else does."""
+        numbers, self._acknowledged = self._acknowledged, []
+        if numbers and self._store is not None:
+            self._store.write([change for number in numbers for change in sent(number)])

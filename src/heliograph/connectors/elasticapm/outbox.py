@@ -94,6 +94,11 @@ class Outbox:
         pause = _FIRST_PAUSE
         while self._waiting and self._waiting[0] is piece:
             parts = piece.parts if piece.parts is not None else await self._load(piece.number)
+            if not parts:
+                self._telemetry.log.error("%d aggregated data points were lost with the disk", piece.items)
+                self._done(piece)
+                self._waiting.popleft()
+                return
             batch = Batch(
                 Signal.METRICS,
                 parts,

@@ -146,7 +146,7 @@ class Window:
     """The metrics of one interval of one group of client metadata."""
 
     def __init__(self, limits: Limits, budget: Budget | None = None) -> None:
-        self._limits = limits
+        self.limits = limits
         self._budget = budget or Budget()
         self.nodes: dict[Chunks, Node] = {}
         self.resources_overflowed: Estimator | None = None
@@ -154,6 +154,8 @@ class Window:
     def add(self, cells: Cells, dimensions: Dimensions) -> None:
         """Count what came in."""
         for resource, of_resource in cells.resources.items():
+            if not of_resource.items and not of_resource.cells:
+                continue  # all its spans were late, or could not be read
             common_key, transaction_key = dimensions.resource(resource)
             common = self.node(common_key)
             node: Node | None = None
@@ -186,7 +188,7 @@ class Window:
             for metricset, estimator in theirs.overflow.items():
                 ours.overflowed(metricset).merge(estimator)
             for name in theirs.refused - ours.metrics:
-                ours.admit((name,), self._limits.metrics)
+                ours.admit((name,), self.limits.metrics)
         if other.resources_overflowed is not None:
             if self.resources_overflowed is None:
                 self.resources_overflowed = Estimator()
@@ -198,7 +200,7 @@ class Window:
         if found is not None:
             return found
         if key != OVERFLOW_RESOURCE:
-            limit = self._limits.resources
+            limit = self.limits.resources
             full = 0 < limit <= len(self.nodes) - (OVERFLOW_RESOURCE in self.nodes)
             if full or self._budget.spent():
                 if self.resources_overflowed is None:
@@ -212,7 +214,7 @@ class Window:
 
     def summary(self, node: Node, items: int) -> None:
         """Count spans, log records or data points."""
-        node.admit((SUMMARY,), self._limits.metrics)
+        node.admit((SUMMARY,), self.limits.metrics)
         node.summary = (node.summary or 0) + items
 
     def service_transactions(self, node: Node, key: Chunks) -> Transactions:
@@ -221,7 +223,7 @@ class Window:
         found = points.get(key)
         if found is None:
             key = self._fitting(node, "service_transaction", key, OTHER_SERVICE_TRANSACTION, _transactions_of(node))
-            node.admit(_OF_TRANSACTION, self._limits.metrics)
+            node.admit(_OF_TRANSACTION, self.limits.metrics)
             found = points.get(key) or points.setdefault(key, Transactions())
         return found
 
@@ -231,7 +233,7 @@ class Window:
         found = points.get(key)
         if found is None:
             key = self._fitting(node, "transaction", key, OTHER_TRANSACTION, _transactions_of(node))
-            node.admit(_OF_TRANSACTION, self._limits.metrics)
+            node.admit(_OF_TRANSACTION, self.limits.metrics)
             found = points.get(key) or points.setdefault(key, Transactions())
         return found
 
@@ -242,7 +244,7 @@ class Window:
         if found is None:
             used = len(points) - (OTHER_DESTINATION in points)
             key = self._fitting(node, "service_destination", key, OTHER_DESTINATION, used)
-            node.admit(_OF_DESTINATION, self._limits.metrics)
+            node.admit(_OF_DESTINATION, self.limits.metrics)
             found = points.get(key) or points.setdefault(key, Destination())
         return found
 
@@ -260,7 +262,7 @@ class Window:
         """The key for a new point: its own while there is room."""
         if key == other:
             return other
-        if 0 < self._limits.points <= used or self._budget.spent():
+        if 0 < self.limits.points <= used or self._budget.spent():
             node.overflowed(metricset).add(key)
             return other
         self._budget.points += 1
