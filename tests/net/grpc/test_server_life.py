@@ -1,6 +1,7 @@
 """How connections of the server end: age, idleness, keepalive, shutdown, and peers that misbehave."""
 
 import asyncio
+import contextlib
 import os
 
 import grpc
@@ -12,6 +13,7 @@ from heliograph.net.grpc.server import ServerKeepalive
 from heliograph.net.http2 import frames
 from heliograph.net.http2.events import DataReceived, GoAwayReceived, HeadersReceived, PongReceived, StreamReset
 from heliograph.net.http2.header_block import encode_headers
+from heliograph.net.http2.stream import Stream
 
 
 def head(path: bytes = b"/t.T/Echo", *more: tuple[bytes, bytes]) -> bytes:
@@ -303,6 +305,74 @@ async def test_all_connections_share_a_budget(serve, raw_client, eventually):
     other.flush()
     await eventually(lambda: "grpc-status" in status(other, again))
     assert status(other, again)["grpc-status"] == "0"
+
+
+def begin(peer, block: bytes) -> int:
+    """Open a stream and leave its body open."""
+    core = peer.core
+    stream_id = core.next_stream
+    core.next_stream += 2
+    core.streams[stream_id] = Stream(stream_id, core.peer.initial_window, core.limits.stream_window)
+    core.send_headers(stream_id, block, False)
+    peer.flush()
+    return stream_id
+
+
+def send(peer, stream_id: int, data: bytes, end: bool = False) -> None:
+    """One DATA frame."""
+    peer.transport.write(frames.header(len(data), frames.DATA, int(end), stream_id) + data)
+
+
+async def test_a_body_that_comes_too_slowly_is_ended(serve, raw_client, channel, eventually):
+    """Also one of which nothing came; what is quick on the same connection and on others goes on, and the memory that
+    was held is there again."""
+    served = await serve(max_message_bytes=512 << 10, server_budget=512 << 10, body_grace=0.2)
+    peer = await raw_client(served.port)
+    slow, empty = begin(peer, head()), begin(peer, head())
+    send(peer, slow, PREFIX.pack(0, 400_000) + b"m" * 500)
+    await eventually(lambda: all("grpc-status" in status(peer, stream_id) for stream_id in (slow, empty)))
+    assert status(peer, slow)["grpc-status"] == status(peer, empty)["grpc-status"] == "14"
+    assert "only 505 bytes" in status(peer, slow)["grpc-message"]
+    quick = peer.core.open_stream(head(), PREFIX.pack(0, 1) + b"m")
+    peer.flush()
+    await eventually(lambda: "grpc-status" in status(peer, quick))
+    assert status(peer, quick)["grpc-status"] == "0"
+    assert await channel(served.port).unary("/t.T/Echo", b"m" * 500_000, timeout=5) == b"m" * 500_000
+
+
+async def test_a_body_at_a_sufficient_rate_may_take_its_time(serve, raw_client, eventually):
+    """Longer than the grace, in pieces; and a handler that works longer than that is not meant at all."""
+    served = await serve(body_grace=0.2)
+    peer = await raw_client(served.port)
+    pieces, size = 12, 4_000
+    stream = begin(peer, head(b"/t.T/Slow"))
+    send(peer, stream, PREFIX.pack(0, pieces * size))
+    for number in range(pieces):
+        send(peer, stream, b"m" * size, number == pieces - 1)
+        await asyncio.sleep(0.04)
+    await eventually(lambda: served.slow.running == 1)
+    await asyncio.sleep(0.5)
+    assert "grpc-status" not in status(peer, stream)
+    served.slow.go.set()
+    await eventually(lambda: "grpc-status" in status(peer, stream))
+    assert status(peer, stream)["grpc-status"] == "0"
+
+
+async def test_one_connection_too_many_is_closed_at_once(serve, raw_client, eventually):
+    """The others go on; when one of them ends there is room again."""
+    served = await serve(max_connections=2)
+    first, second = await raw_client(served.port), await raw_client(served.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    async with asyncio.timeout(5):
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+    writer.close()
+    second.transport.abort()
+    await eventually(lambda: served.server.connections == 1)
+    for peer in (first, await raw_client(served.port)):
+        call = peer.core.open_stream(head(), PREFIX.pack(0, 1) + b"m")
+        peer.flush()
+        await eventually(lambda peer=peer, call=call: "grpc-status" in status(peer, call))
 
 
 async def test_a_peer_that_does_not_read_is_not_read_from(serve, raw_client, eventually):

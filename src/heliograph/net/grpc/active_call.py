@@ -11,11 +11,16 @@ from heliograph.net.http2.events import Header
 
 
 class ActiveCall:
-    """A call on this connection. ending: the error to answer with when its task is cancelled by us; None: no answer."""
+    """A call on this connection. ending: the error to answer with when its task is cancelled by us; None: no answer.
+    body_since: when its body began, infinite when it is complete."""
 
-    __slots__ = ("assembler", "body", "call", "encoding", "ending", "handler", "held", "started", "stream_id", "task")
+    __slots__ = (
+        "assembler", "body", "body_since", "call", "encoding", "ending", "handler", "held", "started", "stream_id",
+        "task",
+    )  # fmt: skip
 
-    def __init__(self, stream_id: int, call: Call, handler: answers.Handler, encoding: str) -> None:
+    def __init__(self, stream_id: int, call: Call, handler: answers.Handler, encoding: str, now: float) -> None:
+        self.body_since = now
         self.stream_id = stream_id
         self.call = call
         self.handler = handler

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from ssl import SSLContext
 
+from heliograph.net import pace
 from heliograph.net.grpc.call import Call
 from heliograph.net.grpc.keepalive import ServerKeepalive
 from heliograph.net.grpc.server_connection import ServerConnection
@@ -31,7 +32,8 @@ class GrpcServer:
     or PermissionDenied; what it returns is `Call.auth`. handshake_timeout: seconds a new connection has to say that it
     speaks HTTP/2. connection_budget: bytes of messages one connection may hold in memory; None: 64 MiB, or four
     messages if that is more. server_budget: the same for all connections together; None: 128 MiB, or four messages;
-    what does not fit is answered with RESOURCE_EXHAUSTED and a time to come again.
+    what does not fit is answered with RESOURCE_EXHAUSTED and a time to come again. max_connections: one more is closed
+    at once. body_grace: seconds that any body may take; later it must have come at net/pace.py's rate.
     """
 
     def __init__(
@@ -45,6 +47,8 @@ class GrpcServer:
         handshake_timeout: float = 20.0,
         connection_budget: int | None = None,
         server_budget: int | None = None,
+        max_connections: int = pace.MAX_CONNECTIONS,
+        body_grace: float = pace.GRACE,
         logger: logging.Logger | None = None,
     ) -> None:
         self._serving = Serving(
@@ -56,6 +60,8 @@ class GrpcServer:
             handshake_timeout=handshake_timeout,
             connection_budget=connection_budget or max(64 << 20, 4 * max_message_bytes),
             server_budget=server_budget or max(128 << 20, 4 * max_message_bytes),
+            max_connections=max_connections,
+            body_grace=body_grace,
             logger=logger or logging.getLogger(__name__),
         )
         self._listener: asyncio.Server | None = None

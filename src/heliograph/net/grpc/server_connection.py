@@ -10,6 +10,8 @@ Rules:
 """
 
 import asyncio
+import math
+from collections.abc import Iterable
 from typing import cast
 
 from heliograph.component.auth import PermissionDenied, Unauthenticated
@@ -18,10 +20,10 @@ from heliograph.net.grpc.active_call import ActiveCall, address_of, repeats_pseu
 from heliograph.net.grpc.call import Call
 from heliograph.net.grpc.connection_life import ConnectionLife
 from heliograph.net.grpc.framing import ENCODINGS, PREFIX, PREFIX_LENGTH, Assembler, inflate, parse_timeout
+from heliograph.net.grpc.overdue import Overdue
 from heliograph.net.grpc.serving import Serving
 from heliograph.net.grpc.status import (
     CANCELLED,
-    DEADLINE_EXCEEDED,
     INTERNAL,
     PERMISSION_DENIED,
     RESOURCE_EXHAUSTED,
@@ -76,11 +78,10 @@ class ServerConnection(asyncio.Protocol):
         self._peer = ""
         self._flushing = False
         self._paused = False
-        self._sweep: asyncio.TimerHandle | None = None
-        self._sweep_at = 0.0
         self._draining = False
         self._last_goaway = False
         self._life = ConnectionLife(self, serving, loop)
+        self._overdue = Overdue(self, loop, serving.body_grace)
         self.closed: asyncio.Future[None] = loop.create_future()
 
     @property
@@ -93,10 +94,23 @@ class ServerConnection(asyncio.Protocol):
         """There are calls."""
         return bool(self._calls)
 
+    @property
+    def calls(self) -> Iterable[ActiveCall]:
+        """Those that have no answer yet."""
+        return self._calls.values()
+
+    @property
+    def withholding(self) -> bool:
+        """The peer cannot send because we give it no window."""
+        return self._core.credit < _SLACK
+
     # ---------------------------------------------------------------- transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        if len(self._serving.connections) >= self._serving.max_connections:
+            self._transport.abort()
+            return
         self._serving.connections.add(self)
         self._peer = address_of(transport.get_extra_info("peername"))
         tls = transport.get_extra_info("ssl_object")
@@ -110,8 +124,7 @@ class ServerConnection(asyncio.Protocol):
         self._serving.connections.discard(self)
         self._transport = None
         self._life.end()
-        if self._sweep is not None:
-            self._sweep.cancel()
+        self._overdue.stop()
         self._drop_calls()
         if not self.closed.done():
             self.closed.set_result(None)
@@ -204,10 +217,10 @@ class ServerConnection(asyncio.Protocol):
         if self._tasks >= self._serving.max_streams:
             self._core.reset(stream_id, frames.REFUSED_STREAM)
             return
-        active = ActiveCall(stream_id, Call(path, self._peer, headers, deadline), handler, encoding)
+        call = Call(path, self._peer, headers, deadline)
+        active = ActiveCall(stream_id, call, handler, encoding, self._life.last_read)
         self._calls[stream_id] = active
-        if deadline is not None:
-            self._watch_deadline(deadline)
+        self._overdue.watch(active)
         if self._serving.authenticate is not None:
             active.body = self._loop.create_future()
             self._start(active, self._authenticate_and_serve(active, active.body))
@@ -266,6 +279,7 @@ class ServerConnection(asyncio.Protocol):
         self._body_complete(active, compressed, message)
 
     def _body_complete(self, active: ActiveCall, compressed: bool, message: bytes) -> None:
+        active.body_since = math.inf
         if active.body is not None:
             if not active.body.done():
                 active.body.set_result((compressed, message))
@@ -411,27 +425,9 @@ class ServerConnection(asyncio.Protocol):
         for active in list(self._calls.values()):
             self._cancel(active, None)
 
-    def _watch_deadline(self, deadline: float) -> None:
-        if self._sweep is None or deadline < self._sweep_at:
-            if self._sweep is not None:
-                self._sweep.cancel()
-            self._sweep_at = deadline
-            self._sweep = self._loop.call_at(deadline, self._end_overdue)
-
-    def _end_overdue(self) -> None:
-        self._sweep = None
-        now = self._time()
-        earliest: float | None = None
-        for active in list(self._calls.values()):
-            deadline = active.call.deadline
-            if deadline is None or active.ending is not None:
-                continue
-            if deadline <= now:
-                self._cancel(active, GrpcError(DEADLINE_EXCEEDED, "the deadline passed while the call was handled"))
-            elif earliest is None or deadline < earliest:
-                earliest = deadline
-        if earliest is not None:
-            self._watch_deadline(earliest)
+    def end_call(self, active: ActiveCall, error: GrpcError) -> None:
+        """End a call whose time is over."""
+        self._cancel(active, error)
         self._flush_soon()
 
     def _regulate(self) -> None:

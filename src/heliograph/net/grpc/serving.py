@@ -26,6 +26,8 @@ class Serving:
         handshake_timeout: float,
         connection_budget: int,
         server_budget: int,
+        max_connections: int,
+        body_grace: float,
         logger: logging.Logger,
     ) -> None:
         self.handlers = handlers
@@ -36,6 +38,8 @@ class Serving:
         self.handshake_timeout = handshake_timeout
         self.connection_budget = connection_budget
         self.server_budget = server_budget
+        self.max_connections = max_connections
+        self.body_grace = body_grace
         self.held = 0  # bytes of messages in memory, of all connections
         self.logger = logger
         self.connections: set[ServerConnection] = set()

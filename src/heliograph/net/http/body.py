@@ -4,19 +4,15 @@ Rules:
 - A body is never longer than the limit, compressed or not; one byte more and it is refused, not read.
 - All bodies of a server together stay below a budget: bytes are charged as they arrive and given back when
   the answer is sent. A request that finds no room is told to come again (429 with Retry-After).
-- A sender that is slow gives up its place: after GRACE seconds a body must have come at MIN_RATE or more.
+- A sender that is slow gives up its place (net/pace.py).
 """
 
 import asyncio
 
 from aiohttp.web import BaseRequest, RequestPayloadError
 
+from heliograph.net import pace
 from heliograph.net.compression import TooLarge, decompress
-
-GRACE = 30.0
-"""Seconds that any body may take."""
-MIN_RATE = 8 * 1024
-"""Bytes a second that a body must reach, on average, after that."""
 
 
 class NoRoom(Exception):
@@ -102,7 +98,7 @@ class Body:
         loop = asyncio.get_running_loop()
         begin = loop.time()
         while True:
-            until = begin + GRACE + size / MIN_RATE
+            until = pace.due(begin, size)
             if read_timeout > 0:
                 until = min(until, begin + read_timeout)
             try:
