@@ -38,6 +38,8 @@ HOT: tuple[str, ...] = (
     "src/heliograph/exporters/elasticsearch/value.py",
     "src/heliograph/receivers/file_log/encode.py",
     "src/heliograph/receivers/file_log/lines.py",
+    "src/heliograph/receivers/file_log/operators/entry.py",
+    "src/heliograph/receivers/file_log/operators/layout.py",
     "src/heliograph/otlp/wire.py",
     "src/heliograph/otlp/schema.py",
     "src/heliograph/otlp/walk.py",

@@ -22,6 +22,7 @@ from heliograph.receivers.file_log.template import Template
 
 FAST_BLOCK = 256 * 1024
 SLOW_BLOCK = 32 * 1024
+_RESOURCES_KEPT = 1024
 
 
 class Replaced(Exception):
@@ -76,8 +77,7 @@ class Reader:
         self._groups: dict[bytes, list[bytes]] = {}
         self._items = 0
         self._sources: set[LogFile] = set()
-        self._last_resource: dict[str, Any] | None = None
-        self._last_payload = b""
+        self._resources: dict[tuple[object, ...], bytes] = {}
         self._file: LogFile | None = None
         self._observed = 0
 
@@ -92,13 +92,28 @@ class Reader:
 
     def process(self, entry: Entry) -> None:
         """The sink at the end of the operators."""
-        if entry.resource != self._last_resource:
-            self._last_resource = dict(entry.resource)
-            self._last_payload = encode.resource(entry.resource)
-        self._groups.setdefault(self._last_payload, []).append(encode.record(entry))
+        payload = self._resource_payload(entry.resource)
+        group = self._groups.get(payload)
+        if group is None:
+            group = self._groups[payload] = []
+        group.append(encode.record(entry))
         self._items += 1
         if isinstance(entry.source, LogFile):
             self._sources.add(entry.source)
+
+    def _resource_payload(self, resource: dict[str, Any]) -> bytes:
+        """The encoded resource. Those of texts only are remembered."""
+        if not resource:
+            return b""
+        known_as = (*resource, *resource.values())
+        if set(map(type, known_as)) != {str}:
+            return encode.resource(resource)
+        payload = self._resources.get(known_as)
+        if payload is None:
+            if len(self._resources) >= _RESOURCES_KEPT:
+                self._resources.clear()
+            payload = self._resources[known_as] = encode.resource(resource)
+        return payload
 
     def take(self) -> Gathered:
         """What has gathered since the last call."""

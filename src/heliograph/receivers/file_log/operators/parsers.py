@@ -178,16 +178,16 @@ class CsvParser(Parser):
         self._delimiter = config.delimiter
         self._header_delimiter = config.header_delimiter or config.delimiter
         self._names = config.header.split(self._header_delimiter) if config.header else None
-        self._attribute = config.header_attribute
+        self._header_from = config.header_attribute
         self._lazy = config.lazy_quotes
         self._ignore = config.ignore_quotes
 
     def parse(self, value: Any, entry: Entry) -> Any:
         names = self._names
         if names is None:
-            header = entry.attributes.get(self._attribute)
+            header = entry.attributes.get(self._header_from)
             if not isinstance(header, str):
-                raise ValueError(f"attribute {self._attribute!r} holds no header")
+                raise ValueError(f"attribute {self._header_from!r} holds no header")
             names = header.split(self._header_delimiter)
         text = _text(value, "csv")
         row = text.split(self._delimiter) if self._ignore else csv_row(text, self._delimiter, self._lazy)

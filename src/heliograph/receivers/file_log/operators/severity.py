@@ -101,18 +101,27 @@ class SeverityParser:
     def parse(self, entry: Entry) -> None:
         """Set severity and its text. Raises ValueError when the field is missing or no scalar."""
         value = self._field.get(entry)
-        if value is MISSING:
+        if type(value) is str:
+            text = value
+        elif value is MISSING:
             raise ValueError(f"the entry has no field {self._field} to read the severity from")
-        if isinstance(value, bool) or not isinstance(value, str | int | bytes | float):
-            raise ValueError(f"a {kind(value)} cannot be parsed as a severity")
-        if isinstance(value, float):
-            if not value.is_integer():
-                raise ValueError(f"{value} cannot be parsed as a severity")
-            value = int(value)
-        text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-        number = self._mapping.get(text.lower(), 0)
+        else:
+            text = _scalar(value)
+        number = self._mapping.get(text)
+        if number is None:
+            number = self._mapping.get(text.lower(), 0)
         entry.severity = number
         entry.severity_text = SHORT_TEXT[number] if self._overwrite and number else text
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | bytes | float):
+        raise ValueError(f"a {kind(value)} cannot be parsed as a severity")
+    if isinstance(value, float):
+        if not value.is_integer():
+            raise ValueError(f"{value} cannot be parsed as a severity")
+        value = int(value)
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def severity_parser(config: SeverityConfig) -> SeverityParser:
