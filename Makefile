@@ -7,7 +7,7 @@ COMPILED := build/.compiled
 ARGS ?=
 HOT := $(shell sed -n 's/^    "\(src.*\.py\)",$$/\1/p' setup.py)
 
-.PHONY: up test lint check format bench docs pure clean
+.PHONY: up test lint check format bench docs image chart pure clean
 
 up: $(COMPILED) ## all set-up, then the whole architecture on this machine: make up ARGS="--demo --for 60s"
 	@$(BIN)/heliograph up $(ARGS)
@@ -32,6 +32,13 @@ bench: $(COMPILED) ## CPU and memory beside the upstream Collector, where it is 
 
 docs: $(READY) ## regenerate docs/components from the configuration classes
 	$(BIN)/python -m heliograph.config.reference docs/components
+
+image: $(READY) ## the container image, without a container engine: build/image/heliograph.tar
+	$(BIN)/python deploy/image build $(ARGS)
+
+chart: ## bring the presets for Kubernetes into the Helm chart
+	rm -f deploy/helm/heliograph/files/*
+	cp src/heliograph/presets/kubernetes-*.yaml deploy/helm/heliograph/files/
 
 pure: ## remove compiled modules, so that edited sources are what runs
 	find src -name '*.so' -delete
