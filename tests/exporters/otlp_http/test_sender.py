@@ -126,6 +126,14 @@ async def test_a_refused_connection_names_the_url() -> None:
             await ours.send(PARTS)
 
 
+async def test_tls_where_plain_http_is_spoken_is_said_in_those_words(server: Server) -> None:
+    """Not as the system's error of the same number ("Operation not permitted")."""
+    keys = {"endpoint": server.url.replace("http:", "https:")}
+    async with ExporterUnderTest("otlp_http", "logs", {**keys, **NO_QUEUE}) as ours:
+        with pytest.raises(Retryable, match="/v1/logs: TLS: .*; is TLS spoken there"):
+            await ours.send(PARTS)
+
+
 async def test_a_connection_that_the_server_closes_is_replaced(server: Server) -> None:
     """The second request finds its connection closed without an answer, as a server does that counts it as idle."""
 

@@ -162,7 +162,12 @@ def _environment_proxy(url: str) -> str | None:
 def _reason(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"the server's certificate is not accepted: {error.certificate_error}"
+    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ssl.SSLError):
+        # Its errno is OpenSSL's, not the system's.
+        return f"TLS: {(error.os_error.reason or str(error.os_error)).replace('_', ' ').lower()}; is TLS spoken there?"
     if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.errno:
         number = error.os_error.errno
         return f"cannot connect: {os.strerror(number) if number > 0 else error.os_error.strerror}"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "the server closed the connection without an answer; does it want TLS, or a client certificate?"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
