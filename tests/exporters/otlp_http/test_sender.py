@@ -130,7 +130,7 @@ async def test_tls_where_plain_http_is_spoken_is_said_in_those_words(server: Ser
     """Not as the system's error of the same number ("Operation not permitted")."""
     keys = {"endpoint": server.url.replace("http:", "https:")}
     async with ExporterUnderTest("otlp_http", "logs", {**keys, **NO_QUEUE}) as ours:
-        with pytest.raises(Retryable, match="/v1/logs: TLS: .*; is TLS spoken there"):
+        with pytest.raises(Retryable, match=r"/v1/logs: TLS: .*; is TLS spoken there"):
             await ours.send(PARTS)
 
 
