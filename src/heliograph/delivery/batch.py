@@ -13,7 +13,7 @@ batch to the last record; here the batch leaves a little smaller instead, which 
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from heliograph.component.batch import NO_CONTEXT, Context
+from heliograph.component.batch import NO_CONTEXT, Batch, Context
 from heliograph.component.ids import Signal
 from heliograph.delivery.config import BatchConfig, BatchSizer
 from heliograph.delivery.queue import Entry
@@ -22,11 +22,12 @@ from heliograph.otlp.split import split_bytes, split_items
 
 
 class Work:
-    """What is sent at once: the data, and which entries it is made of as (entry, items)."""
+    """What is sent at once: the data, and what entries it is made of as (entry, items). batch: as the sender has it."""
 
-    __slots__ = ("context", "items", "parts", "pieces", "size")
+    __slots__ = ("batch", "context", "items", "parts", "pieces", "size")
 
     def __init__(self, context: Context) -> None:
+        self.batch: Batch | None = None
         self.context = context
         self.parts: list[bytes] = []
         self.items = 0

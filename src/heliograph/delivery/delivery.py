@@ -27,7 +27,7 @@ from heliograph.delivery.attempts import Attempts, Failed
 from heliograph.delivery.batch import Batcher, Work, whole
 from heliograph.delivery.config import QueueConfig, RetryConfig
 from heliograph.delivery.queue import Entry, SendQueue, size_of
-from heliograph.delivery.sender import Sender
+from heliograph.delivery.sender import Resuming, Sender
 from heliograph.delivery.spool import Spool
 
 WINDOW_BYTES = 8 * 1024 * 1024
@@ -296,7 +296,8 @@ class Delivery:
         self._active.add(work)
         self._accounts.in_flight += 1
         try:
-            result = await self._attempts.send(Batch(self._signal, work.parts, work.items, context=work.context))
+            work.batch = Batch(self._signal, work.parts, work.items, context=work.context)
+            result = await self._attempts.send(work.batch)
         except Failed as failed:
             self._give_up(work, failed)
         else:
@@ -311,6 +312,7 @@ class Delivery:
 
     def _give_up(self, work: Work, failed: Failed) -> None:
         outcome = Outcome(Fate.DROPPED, failed.reason)
+        over = self._forget(work.batch)
         lost = 0
         for entry, items in work.pieces:
             if entry.result is not None and not entry.result.done() and entry.pieces == 1 and entry.items == items:
@@ -320,10 +322,22 @@ class Delivery:
                 continue
             lost += items
             self._end(entry, items, outcome)
-        self._accounts.failed(work.items)
+        self._accounts.failed(work.items - over)
+        self._accounts.orphaned(max(0, over - lost))  # whoever waited sends everything again
+        lost = max(0, lost - over)
         if lost:
             self._accounts.dropped(lost, failed.reason)
             self._log.error("dropped %d %s: %s", lost, self._signal.items, failed.error)
+
+    def _forget(self, batch: Batch | None) -> int:
+        """Count what a sender did with a batch that is given up; returns the items that are over."""
+        if batch is None or not isinstance(self._sender, Resuming):
+            return 0
+        part = self._sender.forget(batch)
+        over = (part.sent or 0) + sum(part.rejected.values()) + part.dead_lettered
+        if over:
+            self._accounts.settle(over, part)
+        return over
 
     def _end(self, entry: Entry, items: int, outcome: Outcome) -> None:
         """One piece of an entry has its fate."""
@@ -345,13 +359,19 @@ class Delivery:
 
     async def _send_inline(self, batch: Batch) -> None:
         work = Work(batch.context)
+        work.batch = batch.without_completion()
         self._active.add(work)
         self._accounts.in_flight += 1
         try:
-            result = await self._attempts.send(batch.without_completion())
-        except Failed as failed:
-            self._accounts.failed(batch.items)
-            raise failed.error from failed
+            result = await self._attempts.send(work.batch)
+        except (Failed, asyncio.CancelledError) as error:
+            # Whoever called keeps all of the data and may send it again: what went out of it is a copy.
+            over = self._forget(work.batch)
+            self._accounts.orphaned(over)
+            if isinstance(error, Failed):
+                self._accounts.failed(batch.items - over)
+                raise error.error from error
+            raise
         finally:
             self._accounts.in_flight -= 1
             self._active.discard(work)
@@ -397,6 +417,7 @@ class Delivery:
             if lost:
                 self._log.info("%d %s stay in the queue on disk", lost, self._signal.items)
             return
+        lost -= sum(self._forget(work.batch) for work in left)
         for entry, items in pieces:
             self._end(entry, items, SHUTDOWN)
         if lost:

@@ -7,16 +7,14 @@ twice.
 """
 
 import logging
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from heliograph.component.batch import Batch, Context
 from heliograph.component.errors import DeliveryError, Permanent, Retryable
-from heliograph.delivery.sender import SENT, SendResult
+from heliograph.delivery.sender import NOTHING_SENT, SENT, SendResult
 from heliograph.otlp.split import split_items
-
-_REMEMBERED = 32
 
 
 class TooLargeForServer(DeliveryError):
@@ -46,7 +44,7 @@ class Halving:
     def __init__(self, send: SendParts, log: "logging.LoggerAdapter[logging.Logger]") -> None:
         self._send = send
         self._log = log
-        self._begun: OrderedDict[int, _Progress] = OrderedDict()
+        self._begun: dict[int, _Progress] = {}
 
     async def send(self, batch: Batch) -> SendResult:
         """Send a batch, in pieces if need be. Raises Retryable and Permanent."""
@@ -62,10 +60,17 @@ class Halving:
         except BaseException:
             if progress.cut:
                 self._begun[id(batch)] = progress
-                if len(self._begun) > _REMEMBERED:
-                    self._begun.popitem(last=False)
             raise
         return SendResult(rejected=dict(progress.rejected)) if progress.rejected else SENT
+
+    def forget(self, batch: Batch) -> SendResult:
+        """What became of a batch that is given up; see delivery.sender.Resuming."""
+        progress = self._begun.pop(id(batch), None)
+        if progress is None:
+            return NOTHING_SENT
+        left = sum(items for _, items in progress.pending)
+        sent = batch.items - left - progress.rejected.total()
+        return SendResult(sent=sent, rejected=dict(progress.rejected))
 
     async def _send_pieces(self, progress: _Progress) -> None:
         while progress.pending:

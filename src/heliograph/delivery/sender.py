@@ -6,7 +6,7 @@ result or its error what became of the batch, and never touches the batch's comp
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from heliograph.component.batch import Batch
 from heliograph.component.lifecycle import Host
@@ -27,6 +27,7 @@ class SendResult:
 
 SENT = SendResult()
 """Everything arrived."""
+NOTHING_SENT = SendResult(sent=0)
 
 
 class Sender(Protocol):
@@ -37,8 +38,8 @@ class Sender(Protocol):
 
     async def send(self, batch: Batch) -> SendResult:
         """Send one batch. It may be called several times at once, and is cancelled when the time limit is over.
-        Every attempt of a batch gets the same object, so a sender may keep what is left of it between attempts.
-        Every attempt for the same data gets the same Batch object.
+        Every attempt of a batch gets the same object, so a sender may keep what is left of it between attempts; then it
+        is Resuming.
 
         Raises Retryable (or Overloaded) when it may work later, `after` holding what the other side asked for,
         and Permanent when it never will. The message names the endpoint and the cause.
@@ -46,3 +47,12 @@ class Sender(Protocol):
 
     async def close(self) -> None:
         """Release everything; also after a failed `open`, and twice."""
+
+
+@runtime_checkable
+class Resuming(Protocol):
+    """A sender that goes on where the last attempt of a batch stopped."""
+
+    def forget(self, batch: Batch) -> SendResult:
+        """There will be no further attempt. Says what became of the items that are over, `sent` always given; those
+        that it does not name were not sent. Called once for each batch whose `send` did not return."""

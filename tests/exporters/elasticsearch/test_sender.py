@@ -265,6 +265,18 @@ async def test_bulks_stay_below_the_limit(start: Start, server: BulkServer) -> N
     assert all(len(request.raw) <= 20_000 for request in server.requests)
 
 
+async def test_what_was_indexed_before_the_end_is_sent(start: Start, server: BulkServer) -> None:
+    """Two of three documents are taken, the third is refused until the time is over: 2 sent, 1 dropped."""
+    exporter = await start("logs", sending_queue={"batch": None})
+    server.always = refusing("b", 429, "too_many")
+    task = asyncio.create_task(exporter.send(some_logs("a", "b", "c")))
+    await until(lambda: len(server.requests) >= 2)
+    await exporter.exporter.shutdown(0)
+    await task
+    assert (exporter.account.sent, dict(exporter.account.dropped)) == (2, {"shutdown": 1})
+    assert exporter.account.difference == 0
+
+
 async def test_unfinished_work_at_shutdown_is_deliverys(start: Start, server: BulkServer) -> None:
     """A batch that is being retried when the time is over is dropped and counted for shutdown, nothing twice."""
     exporter = await start("logs", sending_queue={"batch": None})

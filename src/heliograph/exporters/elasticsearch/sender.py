@@ -18,7 +18,7 @@ from heliograph.component.errors import Permanent, Retryable, StartError
 from heliograph.component.factory import Settings
 from heliograph.component.lifecycle import Host
 from heliograph.component.storage import Storage
-from heliograph.delivery.sender import SendResult
+from heliograph.delivery.sender import NOTHING_SENT, SendResult
 from heliograph.exporters.elasticsearch.bulk import (
     BadAnswer,
     Bulk,
@@ -44,9 +44,10 @@ _NO_FILE_NAME = re.compile(r"[^\w.-]+")
 
 
 class _Job:
-    """A batch in work. bulks: requests to make; again: documents of them that the server refused for now."""
+    """A batch in work. bulks: requests to make; again: documents of them that the server refused for now. sent, dead:
+    items that were indexed, and that are in the dead letters."""
 
-    __slots__ = ("again", "attempts", "batch", "bulks", "dead", "refusal", "rejected")
+    __slots__ = ("again", "attempts", "batch", "bulks", "dead", "refusal", "rejected", "sent")
 
     def __init__(self, batch: Batch, bulks: Sequence[Bulk], rejected: dict[str, int]) -> None:
         self.batch = batch
@@ -54,6 +55,7 @@ class _Job:
         self.again: list[Bulk] = []
         self.refusal = ItemAnswer(0)
         self.rejected: Counter[str] = Counter(rejected)
+        self.sent = 0
         self.dead = 0
         self.attempts = 0
 
@@ -103,15 +105,16 @@ class ElasticsearchSender:
         job = self._jobs.get(id(batch))
         if job is None:
             job = self._jobs[id(batch)] = await self._begin(batch)
-        try:
-            await self._work_off(job)
-        except Retryable:
-            raise
-        except BaseException:
-            self._jobs.pop(id(batch), None)
-            raise
-        self._jobs.pop(id(batch), None)
+        await self._work_off(job)
+        del self._jobs[id(batch)]
         return SendResult(rejected=dict(job.rejected), dead_lettered=job.dead)
+
+    def forget(self, batch: Batch) -> SendResult:
+        """What became of a batch that is given up."""
+        job = self._jobs.pop(id(batch), None)
+        if job is None:
+            return NOTHING_SENT
+        return SendResult(sent=job.sent, rejected=dict(job.rejected), dead_lettered=job.dead)
 
     async def _begin(self, batch: Batch) -> _Job:
         assert self._host is not None
@@ -254,6 +257,9 @@ class ElasticsearchSender:
         if duplicates:
             self._counts.duplicates.add(duplicates)
             self._counts.processed("duplicate", 409, duplicates)
+        job.sent += (
+            sum(bulk.items) - sum(bulk.items[number] for number in again) - sum(items for _, items, _ in rejected)
+        )
         if again:
             job.again.append(bulk.only(again))
         if rejected:

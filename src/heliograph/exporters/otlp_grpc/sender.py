@@ -120,6 +120,10 @@ class OTLPGRPCSender:
         """Send one batch."""
         return await self._halving.send(batch)
 
+    def forget(self, batch: Batch) -> SendResult:
+        """What became of a batch that is given up."""
+        return self._halving.forget(batch)
+
     async def close(self) -> None:
         """Close the connection."""
         channel, self._channel = self._channel, None

@@ -68,6 +68,10 @@ class OTLPHTTPSender:
         """Send one batch."""
         return await self._halving.send(batch)
 
+    def forget(self, batch: Batch) -> SendResult:
+        """What became of a batch that is given up."""
+        return self._halving.forget(batch)
+
     async def close(self) -> None:
         """Close all connections."""
         await self._client.close()
