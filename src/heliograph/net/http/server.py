@@ -94,6 +94,7 @@ class HttpServer:
         authenticator: ServerAuth | None = None,
         wording: Wording = plain_text,
         on_malformed: Callable[[str], None] = lambda path: None,
+        max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         """on_malformed: called with the path when a body cannot be decompressed, and with "" for bytes that are no
         HTTP."""
@@ -103,6 +104,7 @@ class HttpServer:
         self._authenticator = authenticator
         self._wording = wording
         self._on_malformed = on_malformed
+        self._max_connections = max_connections
         self._limit = config.max_body
         self.budget = Budget(max(MIN_BUDGET, BODIES_AT_ONCE * self._limit))
         algorithms = config.compression_algorithms
@@ -122,7 +124,7 @@ class HttpServer:
         """Listen; the port in use comes back (another one when 0 was asked for). Raises OSError."""
         loop = asyncio.get_running_loop()
         idle = float(self._config.idle_timeout) or self._read_timeout or IDLE_TIMEOUT
-        self._aiohttp = _Server(self._serve, lambda: self._on_malformed(""), idle)
+        self._aiohttp = _Server(self._serve, lambda: self._on_malformed(""), idle, self._max_connections)
         socket = listen(host, port)
         self._listener = await loop.create_server(self._aiohttp, sock=socket, ssl=context, backlog=1024)
         self._sweeper = loop.create_task(self._sweep(self._aiohttp))
@@ -289,8 +291,10 @@ class _Server(web.Server):
         handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
         on_garbage: Callable[[], None],
         idle: float,
+        max_connections: int,
     ) -> None:
         super().__init__(handler)
+        self._max_connections = max_connections
         self.on_garbage = on_garbage
         self._options: dict[str, Any] = {
             "keepalive_timeout": idle,
@@ -306,8 +310,9 @@ class _Server(web.Server):
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         """Take a connection in, unless there are too many."""
         super().connection_made(handler, transport)
-        if len(self._connections) > MAX_CONNECTIONS:
-            transport.abort()
+        if len(self._connections) > self._max_connections:
+            # Not at once: aiohttp's task of this connection must find it there when it starts, or it raises.
+            self._loop.call_soon(transport.abort)
 
     def close_slow(self, before: float) -> None:
         """Close connections whose request began before this time and has no complete headers yet."""
