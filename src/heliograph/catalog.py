@@ -10,6 +10,7 @@ _FACTORIES: tuple[tuple[Kind, str, tuple[str, ...], str], ...] = (
     # kind, canonical type, deprecated aliases, package under heliograph that holds FACTORY
     (Kind.RECEIVER, "file_log", ("filelog",), "receivers.file_log"),
     (Kind.RECEIVER, "host_metrics", ("hostmetrics",), "receivers.host_metrics"),
+    (Kind.RECEIVER, "k8s_cluster", (), "receivers.k8s_cluster"),
     (Kind.RECEIVER, "kubelet_stats", ("kubeletstats",), "receivers.kubelet_stats"),
     (Kind.RECEIVER, "nop", (), "receivers.nop"),
     (Kind.RECEIVER, "otlp", (), "receivers.otlp"),

@@ -26,6 +26,7 @@ ALL = [(kind, type_) for kind in Kind for type_ in catalog.types(kind)]
 MINIMAL: dict[tuple[Kind, str], dict[str, Any]] = {
     (Kind.RECEIVER, "file_log"): {"include": ["TMP/*.log"]},
     (Kind.RECEIVER, "host_metrics"): {"scrapers": {"load": {}}},
+    (Kind.RECEIVER, "k8s_cluster"): {"auth_type": "none"},
     (Kind.RECEIVER, "kubelet_stats"): {"auth_type": "none", "endpoint": "127.0.0.1:PORT"},
     (Kind.RECEIVER, "otlp"): {
         "protocols": {"grpc": {"endpoint": "127.0.0.1:PORT"}, "http": {"endpoint": "127.0.0.1:PORT"}}
@@ -78,8 +79,12 @@ def all_settings(factory: Factory) -> Iterator[Settings]:
 
 
 @pytest.fixture(params=ALL, ids=[f"{kind}-{type_}" for kind, type_ in ALL])
-def make(request: pytest.FixtureRequest, tmp_path: Path, free_port: Callable[[], int]) -> Callable[[], list[Component]]:
-    """A function that makes one instance of a type for each of its signals."""
+def make(
+    request: pytest.FixtureRequest, tmp_path: Path, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], list[Component]]:
+    """A function that makes one instance of a type for each of its signals, in a pod whose API server is away."""
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(free_port()))
     kind, type_ = request.param
     factory = catalog.factory(kind, type_)
     plain = filled(MINIMAL.get((kind, type_), {}), tmp_path, free_port)

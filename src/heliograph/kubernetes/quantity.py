@@ -4,7 +4,8 @@ Source: Kubernetes API reference, "Quantity".
 """
 
 import re
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
+from functools import lru_cache
 
 _SUFFIXES = {
     "n": Decimal("1e-9"),
@@ -30,8 +31,25 @@ _LONGEST = 64
 
 def quantity(text: str) -> float:
     """The number a quantity stands for. Raises ValueError."""
+    return float(exact(text))
+
+
+def exact(text: str) -> Decimal:
+    """The same without rounding."""
     found = _NUMBER.fullmatch(text) if len(text) <= _LONGEST else None
     factor = None if found is None else _SUFFIXES.get(found[2])
     if found is None or factor is None:
         raise ValueError(f"{text[:_LONGEST]!r} is no quantity, such as 500m or 128Mi")
-    return float(Decimal(found[1]) * factor)
+    return Decimal(found[1]) * factor
+
+
+@lru_cache(maxsize=4096)
+def whole(text: str) -> int:
+    """The number, rounded away from zero to a whole one as the Kubernetes API's Value is. Raises ValueError."""
+    return int(exact(text).to_integral_value(ROUND_UP))
+
+
+@lru_cache(maxsize=4096)
+def thousandths(text: str) -> int:
+    """The number times 1000, rounded in the same way, as the Kubernetes API's MilliValue is. Raises ValueError."""
+    return int((exact(text) * 1000).to_integral_value(ROUND_UP))

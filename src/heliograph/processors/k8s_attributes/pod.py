@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from heliograph.kubernetes import objects
-from heliograph.processors.k8s_attributes.image import canonical, parse
+from heliograph.kubernetes.image import canonical, parse
 from heliograph.processors.k8s_attributes.rules import Rules
 
 _OWNERS = {"ReplicaSet": "replicaset", "DaemonSet": "daemonset", "StatefulSet": "statefulset", "Job": "job"}
