@@ -1,4 +1,4 @@
-"""The thin driver: GET requests to the API server, bounded answers, errors as ApiError.
+"""The thin driver: requests to the API server, bounded answers, errors as ApiError.
 
 One connection pool for all components of a process that reach the same server as the same identity. A connection that
 died without a word is found by TCP keepalive within a minute: a watch may be silent for long. `kube_api_qps` and
@@ -64,48 +64,66 @@ class ApiClient:
 
     async def body(self, path: str, query: Mapping[str, str], accept: str) -> bytes:
         """The whole answer of a GET. Raises ApiError."""
-        async with self.stream(path, query, accept, read_seconds=_READ_SECONDS) as content:
-            pieces = bytearray()
-            async for piece in content.iter_any():
-                pieces += piece
-                if len(pieces) > LONGEST_BODY:
-                    raise BadAnswer(f"GET {path}: the answer is longer than {LONGEST_BODY} bytes")
-            return bytes(pieces)
+        async with self.stream(path, query, accept, read_seconds=_READ_SECONDS) as stream:
+            return await _whole(stream, f"GET {path}")
+
+    async def send(self, method: str, path: str, content: bytes, accept: str) -> bytes:
+        """The answer to a POST or PUT of JSON. Raises ApiError; status 409 means that the object was changed or made by
+        somebody else meanwhile."""
+        async with self._request(method, path, {}, accept, _READ_SECONDS, content) as stream:
+            return await _whole(stream, f"{method} {path}")
 
     @asynccontextmanager
     async def stream(
         self, path: str, query: Mapping[str, str], accept: str, read_seconds: float | None = None
     ) -> AsyncIterator[aiohttp.StreamReader]:
         """The answer of a GET while it comes. Raises ApiError, also for what the body of the `async with` reads."""
+        async with self._request("GET", path, query, accept, read_seconds) as content:
+            yield content
+
+    @asynccontextmanager
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        accept: str,
+        read_seconds: float | None,
+        content: bytes | None = None,
+    ) -> AsyncIterator[aiohttp.StreamReader]:
         session = self._session
         if session is None:
-            raise ApiError(f"GET {path}: the client is closed")
+            raise ApiError(f"{method} {path}: the client is closed")
         await self._pace()
         url = self.access.server + path
         try:
-            async with session.get(
+            async with session.request(
+                method,
                 url,
                 params=query,
-                headers=self._headers(accept, compressed=read_seconds is not None),
+                data=content,
+                headers=self._headers(accept, read_seconds is not None, content is not None),
                 server_hostname=self.access.server_name or None,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_seconds, sock_read=read_seconds),
             ) as response:
-                if response.status != 200:
-                    raise await self._refusal(path, response)
+                if response.status not in (200, 201):
+                    raise await self._refusal(method, path, response)
                 yield response.content
         except StartError as error:
             raise ApiError(str(error)) from None
         except (aiohttp.ClientError, OSError, EOFError) as error:
-            raise ApiError(f"GET {url}: {_reason(error)}") from error
+            raise ApiError(f"{method} {url}: {_reason(error)}") from error
 
-    def _headers(self, accept: str, compressed: bool) -> dict[str, str]:
+    def _headers(self, accept: str, compressed: bool, sends: bool) -> dict[str, str]:
         headers = {"Accept": accept, "Accept-Encoding": "gzip" if compressed else "identity"}
+        if sends:
+            headers["Content-Type"] = "application/json"
         token = self.access.token.value(self._clock.monotonic())
         if token:
             headers["Authorization"] = f"Bearer {token}"
         return headers
 
-    async def _refusal(self, path: str, response: aiohttp.ClientResponse) -> ApiError:
+    async def _refusal(self, method: str, path: str, response: aiohttp.ClientResponse) -> ApiError:
         if response.status == 401:
             self.access.token.forget()
         text = await response.content.read(64 * 1024)
@@ -115,7 +133,7 @@ class ApiClient:
             message = ""
         after = response.headers.get("Retry-After", "")
         return ApiError(
-            f"GET {path}: {response.status} {message or response.reason}",
+            f"{method} {path}: {response.status} {message or response.reason}",
             response.status,
             float(after) if after.isascii() and after.isdigit() and len(after) < 6 else None,
         )
@@ -127,6 +145,15 @@ class ApiClient:
         self._next = max(self._next, now - self._burst / self._qps) + 1 / self._qps
         if self._next > now:
             await self._clock.sleep(self._next - now)
+
+
+async def _whole(stream: aiohttp.StreamReader, what: str) -> bytes:
+    pieces = bytearray()
+    async for piece in stream.iter_any():
+        pieces += piece
+        if len(pieces) > LONGEST_BODY:
+            raise BadAnswer(f"{what}: the answer is longer than {LONGEST_BODY} bytes")
+    return bytes(pieces)
 
 
 def _socket(address: Any) -> socket.socket:

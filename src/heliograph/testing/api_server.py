@@ -1,13 +1,15 @@
 """A small Kubernetes API server for tests: lists with pages, watches with bookmarks, and everything that can go wrong.
 
-Objects are plain dicts in memory. `put` and `delete` make changes that running watches see. `compact` forgets history,
-so that older versions get 410; `drop` closes the watches, if wanted in the middle of an object; `refuse` answers a kind
-with a status; `tokens` restricts who may ask. `requests` has what was asked. Field selectors are evaluated with = only,
-label selectors with = and bare keys.
+Objects are plain dicts in memory. `put` and `delete` make changes that running watches see; POST and PUT do so too,
+with the server's check of resource versions (409). `compact` forgets history, so that older versions get 410; `drop`
+closes the watches, if wanted in the middle of an object; `refuse` answers a kind with a status; `tokens` restricts who
+may ask; while `answering` is not set, new requests get no answer. `requests` has what was asked, `groups` what
+discovery tells. Field selectors are evaluated with = only, label selectors with = and bare keys.
 """
 
 import asyncio
 import json
+import uuid
 from typing import Any
 
 from aiohttp import web
@@ -15,7 +17,19 @@ from aiohttp import web
 from heliograph.testing.wait import until
 
 _PLURALS = {"Pod": "pods", "Namespace": "namespaces", "Node": "nodes", "ReplicaSet": "replicasets", "Job": "jobs"}
+_PLURALS |= {"Lease": "leases", "Event": "events"}
 _PLURALS |= {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
+
+
+GROUPS: dict[str, dict[str, list[str]]] = {
+    "": {"v1": ["events", "namespaces", "nodes", "pods", "pods/status"]},
+    "apps": {"v1": ["daemonsets", "deployments", "replicasets", "statefulsets"]},
+    "autoscaling": {"v2": ["horizontalpodautoscalers"], "v1": ["horizontalpodautoscalers", "old"]},
+    "batch": {"v1": ["jobs"]},
+    "coordination.k8s.io": {"v1": ["leases"]},
+    "events.k8s.io": {"v1": ["events"]},
+}
+"""What discovery tells: group -> version, the preferred one first -> plurals."""
 
 
 class ApiServer:
@@ -29,6 +43,10 @@ class ApiServer:
         self.tokens: set[str] | None = None
         self.refusals: dict[str, tuple[int, str]] = {}
         self.largest_page = 1000
+        self.answering = asyncio.Event()
+        self.answering.set()
+        self.groups = {group: dict(versions) for group, versions in GROUPS.items()}
+        self.aggregated = True
         self.requests: list[web.Request] = []
         self.watching: dict[str, int] = {}
         self._objects: dict[tuple[str, str], dict[str, Any]] = {}  # (plural, uid)
@@ -48,6 +66,8 @@ class ApiServer:
         """Listen, at the port it had before if there was one."""
         application = web.Application()
         application.router.add_get("/{path:.*}", self._answer)
+        application.router.add_post("/{path:.*}", self._write)
+        application.router.add_put("/{path:.*}", self._write)
         self._closing = ""
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
@@ -69,6 +89,13 @@ class ApiServer:
         user = {"name": "u", "user": {"token": token} if token else {}}
         context = {"name": "x", "context": {"cluster": "c", "user": "u"}}
         return json.dumps({"current-context": "x", "clusters": [cluster], "users": [user], "contexts": [context]})
+
+    def get(self, plural: str, name: str) -> dict[str, Any] | None:
+        """An object by its name."""
+        for (kind, _), found in self._objects.items():
+            if kind == plural and found["metadata"].get("name") == name:
+                return found
+        return None
 
     def put(self, found: dict[str, Any]) -> None:
         """Add or change an object: {"kind": "Pod", "metadata": {"name", "uid", ...}, ...}."""
@@ -125,13 +152,49 @@ class ApiServer:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
+    async def _refused(self, request: web.Request) -> web.StreamResponse | None:
         self.requests.append(request)
-        plural = request.path.rsplit("/", 1)[-1]
+        await self.answering.wait()
         if self.tokens is not None and request.headers.get("Authorization", "")[7:] not in self.tokens:
             return _status(401, "Unauthorized")
-        if plural in self.refusals:
-            return _status(*self.refusals[plural])
+        parts = request.path.split("/")
+        for plural in (parts[-1], parts[-2]):
+            if plural in self.refusals and (plural == parts[-1] or plural in _PLURALS.values()):
+                return _status(*self.refusals[plural])
+        return None
+
+    async def _write(self, request: web.Request) -> web.StreamResponse:
+        refused = await self._refused(request)
+        if refused is not None:
+            return refused
+        found = json.loads(await request.read())
+        metadata = found["metadata"]
+        known = self.get(_PLURALS[found["kind"]], metadata["name"])
+        if request.method == "POST":
+            if known is not None:
+                return _status(409, f'"{metadata["name"]}" already exists')
+            metadata.setdefault("uid", str(uuid.uuid4()))
+        elif known is None:
+            return _status(404, f'"{metadata["name"]}" not found')
+        elif metadata.get("resourceVersion", "") not in ("", known["metadata"]["resourceVersion"]):
+            return _status(409, "the object has been modified; please apply your changes to the latest version")
+        self.put(found)
+        written = self.get(_PLURALS[found["kind"]], metadata["name"])
+        return web.json_response(written, status=201 if request.method == "POST" else 200)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        refused = await self._refused(request)
+        if refused is not None:
+            return refused
+        parts = request.path.strip("/").split("/")
+        plural = parts[-1]
+        if len(parts) <= 3 and parts in (["api"], ["apis"], ["api", "v1"], ["apis", *parts[1:]]):
+            told = self._discovery(parts, request)
+            if told is not None:
+                return told
+        if parts[-2] in _PLURALS.values() and plural not in _PLURALS.values():
+            single = self.get(parts[-2], plural)
+            return _status(404, f'"{plural}" not found') if single is None else web.json_response(single)
         if "watch" in request.query:
             return await self._watch(request, plural)
         if request.query.get("continue"):
@@ -147,6 +210,39 @@ class ApiServer:
         if start + size < len(found):
             metadata["continue"] = f"{version}-{start + size}"
         return web.json_response({"kind": "List", "metadata": metadata, "items": found[start : start + size]})
+
+    def _discovery(self, parts: list[str], request: web.Request) -> web.Response | None:
+        core = parts[0] == "api"
+        groups = {group: versions for group, versions in self.groups.items() if (group == "") is core}
+        if len(parts) == 1 and self.aggregated and "apidiscovery.k8s.io" in request.headers["Accept"]:
+            items = [
+                {
+                    "metadata": {"name": group},
+                    "versions": [
+                        {"version": version, "resources": [{"resource": name, "scope": "x"} for name in names]}
+                        for version, names in versions.items()
+                    ],
+                }
+                for group, versions in groups.items()
+            ]
+            return web.json_response({"kind": "APIGroupDiscoveryList", "items": items})
+        if parts == ["api"]:
+            return web.json_response({"kind": "APIVersions", "versions": list(groups.get("", {}))})
+        if parts == ["apis"]:
+            listed: list[dict[str, Any]] = [
+                {
+                    "name": group,
+                    "versions": [{"groupVersion": f"{group}/{version}", "version": version} for version in versions],
+                    "preferredVersion": {"version": next(iter(versions))},
+                }
+                for group, versions in groups.items()
+            ]
+            return web.json_response({"kind": "APIGroupList", "groups": listed})
+        names = groups.get("" if core else parts[1], {}).get(parts[-1])
+        if names is None:
+            return None
+        listed = [{"name": name, "kind": "X", "namespaced": True} for name in names]
+        return web.json_response({"kind": "APIResourceList", "resources": listed})
 
     async def _watch(self, request: web.Request, plural: str) -> web.StreamResponse:
         version = int(request.query["resourceVersion"])
