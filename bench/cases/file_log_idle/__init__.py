@@ -27,7 +27,7 @@ def _run(case: Case, variant: Variant, options: Options, active: int) -> Measure
         environment = {"BENCH_LOGS": str(Path(name, "logs")), "BENCH_SINK": f"127.0.0.1:{port}"}
         with started(variant, CONFIG, environment) as collector:
             wait(lambda: count.value >= FILES, 60, "the first lines arrive")
-            time.sleep(5 if options.quick else 30)  # until it knows that nothing happens here
+            time.sleep(5 if options.quick else 45)  # until it knows that nothing happens here
             before = measured.start = collector.cpu()
             begun = time.perf_counter()
             end = begun + (5 if options.quick else 20)

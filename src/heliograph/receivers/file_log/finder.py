@@ -2,7 +2,8 @@
 
 Patterns are those of github.com/bmatcuk/doublestar, which upstream uses: `*` and `?` stay within a name, `**` stands
 for any folders, `[a-z]`, `{one,two}`. Folders are listed again only when their modification time changed, so that
-looking at thousands of folders where nothing happens costs one stat call each.
+looking at thousands of folders where nothing happens costs one stat call each, and that after a tenth of the time in
+which nothing happened there, at least every second.
 """
 
 import os
@@ -18,6 +19,7 @@ from heliograph.receivers.file_log.operators.regex import compile_text
 
 _MAGIC = re.compile(r"[*?\[{]")
 _RACY_SECONDS = 2.0
+_IDLE_FOLDER_SECONDS = 1.0
 
 
 def alternatives(pattern: str) -> list[str]:
@@ -83,11 +85,12 @@ def path_regex(pattern: str) -> "re.Pattern[str]":
 
 
 class _Folder:
-    __slots__ = ("files", "folders", "listed", "modified")
+    __slots__ = ("due", "files", "folders", "listed", "modified")
 
     def __init__(self) -> None:
         self.modified = -1
         self.listed = 0.0
+        self.due = 0.0
         self.files: list[str] = []
         self.folders: list[str] = []
 
@@ -102,9 +105,36 @@ class Finder:
         self._ordering = config.ordering_criteria
         self._folders: dict[str, _Folder] = {}
         self._compiled: dict[str, re.Pattern[str]] = {}
+        self._literals: dict[str, bool] = {}
+        self._paths: list[str] | None = None
 
     def find(self) -> list[str]:
-        """Paths, without repetition; sorted, or in the order that the configuration asks for."""
+        """Paths, without repetition; sorted, or in the order that the configuration asks for. The same list object as
+        before when nothing can have changed: not to be altered."""
+        if self._paths is not None and self._unchanged():
+            return self._paths
+        self._literals = {}
+        paths = self._look()
+        # times of files, and what an order makes of them, change without a folder changing
+        self._paths = None if self._age or self._ordering.sort_by else paths
+        return paths
+
+    def _unchanged(self) -> bool:
+        """Whether every folder that was looked into, and every path without a pattern, is as it was."""
+        now = time.time()
+        for path, folder in self._folders.items():
+            if folder.due > now >= folder.listed:
+                continue
+            try:
+                modified = os.stat(path).st_mtime_ns
+            except OSError:
+                modified = -1
+            if modified != folder.modified or folder.listed - modified / 1e9 <= _RACY_SECONDS:
+                return False
+            folder.due = now + min((now - modified / 1e9) / 10, _IDLE_FOLDER_SECONDS)
+        return all(_is_file(path) is was for path, was in self._literals.items())
+
+    def _look(self) -> list[str]:
         found: dict[str, None] = {}
         seen: set[str] = set()
         for pattern in self._patterns:
@@ -136,7 +166,9 @@ class Finder:
             path = _join(folder, part)
             if rest:
                 yield from self._walk(path, rest, seen)
-            elif _is_file(path):
+                return
+            there = self._literals[path] = _is_file(path)
+            if there:
                 yield path
             return
         regex = self._compiled.get(part)
@@ -163,7 +195,7 @@ class Finder:
             # a change within the clock's grain after a listing would not show: young folders are listed again
             if modified == folder.modified and folder.listed - modified / 1e9 > _RACY_SECONDS:
                 return folder
-            folder.modified, folder.listed = modified, now
+            folder.modified, folder.listed, folder.due = modified, now, 0.0
             folder.files, folder.folders = [], []
             with os.scandir(path) as entries:
                 for entry in entries:
@@ -172,7 +204,7 @@ class Finder:
                     except OSError:
                         continue
         except OSError:
-            folder.modified = -1
+            folder.modified, folder.listed = -1, now
             folder.files, folder.folders = [], []
         return folder
 

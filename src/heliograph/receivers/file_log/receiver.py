@@ -58,6 +58,7 @@ class FileLog:
         self._host: Host | None = None
         self._task: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
+        self._resting: asyncio.Future[None] | None = None
         self._room = asyncio.Event()
         self._dirty: set[LogFile] = set()
         self._bytes = 0
@@ -104,6 +105,7 @@ class FileLog:
             return
         self._ended = True
         self._stop.set()
+        self._wake()
         if self._task is not None:
             assert self._host is not None
             left = max(0.0, deadline - self._host.clock.monotonic())
@@ -139,20 +141,34 @@ class FileLog:
                 if more or not complete:
                     await asyncio.sleep(0)
                 else:
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._stop.wait(), self._config.poll_interval)
+                    await self._rest()
             if self._config.storage is None:
                 self._reader.chain.flush(time.time_ns(), everything=True)
                 await self._hand_over()
         except _Stopped:
             return
 
+    async def _rest(self) -> None:
+        """Until the next round, or the end."""
+        loop = asyncio.get_running_loop()
+        self._resting = loop.create_future()
+        timer = loop.call_later(self._config.poll_interval, self._wake)
+        try:
+            await self._resting
+        finally:
+            timer.cancel()
+            self._resting = None
+
+    def _wake(self) -> None:
+        if self._resting is not None and not self._resting.done():
+            self._resting.set_result(None)
+
     def _candidates(self) -> list[LogFile]:
         """Files with something to read: those rotated away first, then by the time of their last change."""
         tracker = self._tracker
         gone = [file for file in tracker.gone if file.pending]
         known = set(map(id, gone))
-        others = [file for file in tracker.by_path.values() if file.pending and id(file) not in known]
+        others = [file for file in tracker.pending() if id(file) not in known]
         if self._config.max_batches:
             most = self._config.max_batches * max(1, self._config.max_concurrent_files // 2)
             if len(others) > most:

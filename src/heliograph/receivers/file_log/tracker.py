@@ -4,11 +4,17 @@ A file is known by device and inode, and checked by its fingerprint and the byte
 found again under another inode (a copy made by copytruncate, a gzip file made by rotation, a file moved between file
 systems) continues where the known file stood, if that one is gone or was replaced; while it is still there and
 unchanged, the new one waits two seconds after its last change and is then a file of its own.
+
+A file is looked at (stat) in each round while it changes, and then after a tenth of the time in which nothing happened
+to it, at least every _IDLE_STAT_SECONDS. As long as the paths are the same only files whose time has come are touched;
+whatever is unexpected there, and _WHOLE_SECONDS, lead to a look at all of them.
 """
 
 import fcntl
+import math
 import os
 from collections.abc import Iterable
+from heapq import heapify, heapreplace
 
 from heliograph.receivers.file_log.config import FileLogConfig
 from heliograph.receivers.file_log.file import LogFile
@@ -18,7 +24,8 @@ from heliograph.receivers.file_log.operators.base import Logger
 SETTLE_SECONDS = 2.0
 GONE_SECONDS = 10.0
 ARCHIVE = 2048
-_IDLE_STAT_SECONDS = 1.0
+_IDLE_STAT_SECONDS = 4.0
+_WHOLE_SECONDS = 5.0
 _ADOPT_AT_ONCE = 256
 
 
@@ -34,6 +41,10 @@ class Tracker:
         self.gone: list[LogFile] = []
         self.archive: list[LogFile] = []
         self.forgotten: list[LogFile] = []
+        self._busy: set[LogFile] = set()
+        self._paths: list[str] | None = None
+        self._due: list[tuple[float, str]] = []
+        self._next_whole = 0.0
         self._troubled: dict[str, str] = {}
         self._contents: dict[tuple[int, bytes], LogFile] = {}
         self._lengths: set[int] = set()
@@ -53,6 +64,9 @@ class Tracker:
     def look(self, paths: list[str], now: float, wall: float, skip: bool) -> bool:
         """Look at all paths; False when new files are left for the next call. now: monotonic seconds, wall: seconds
         since the epoch; skip: files that were never seen begin at their end."""
+        if paths is self._paths and now < self._next_whole and self._look_at_due(now):
+            self._retire(now)
+            return True
         fresh: list[tuple[str, os.stat_result]] = []
         present: dict[str, LogFile] = {}
         for path in paths:
@@ -94,7 +108,47 @@ class Tracker:
             if added is not None:
                 self.by_path[path] = added
         self._retire(now)
-        return len(fresh) <= _ADOPT_AT_ONCE
+        complete = len(fresh) <= _ADOPT_AT_ONCE
+        self._paths, self._next_whole = paths if complete else None, now + _WHOLE_SECONDS
+        self._busy = {file for file in self.by_path.values() if file.pending}
+        soon = math.nextafter(now, math.inf)
+        self._due = [
+            (max(known.next_stat, soon) if (known := self.by_path.get(path)) else soon, path) for path in paths
+        ]
+        heapify(self._due)
+        return complete
+
+    def _look_at_due(self, now: float) -> bool:
+        """Look at the files whose time has come; False when something is not as it was, and all must be looked at."""
+        due, soon = self._due, math.nextafter(now, math.inf)
+        while due and due[0][0] <= now:
+            path = due[0][1]
+            file = self.by_path.get(path)
+            try:
+                status = os.stat(path)
+            except OSError:
+                return False
+            if self.files.get((status.st_dev, status.st_ino)) is not file:
+                return False
+            if file is None:
+                if status.st_size:
+                    return False
+                heapreplace(due, (soon, path))
+                continue
+            if file.restored or file.gone_since or not self._seen(file, path, status, now):
+                return False
+            if file.pending:
+                self._busy.add(file)
+            heapreplace(due, (max(file.next_stat, soon), path))
+        return True
+
+    def pending(self) -> list[LogFile]:
+        """Files that are where they were and have something to read, in the order of their paths."""
+        if not self._busy:
+            return []
+        found = [file for file in self.by_path.values() if file in self._busy and file.pending]
+        self._busy = set(found)
+        return found
 
     def _seen(self, file: LogFile, path: str, status: os.stat_result, now: float) -> bool:
         changed = status.st_size != file.size or status.st_mtime_ns != file.modified
@@ -120,7 +174,7 @@ class Tracker:
             file.finished = False
         file.size, file.modified = status.st_size, status.st_mtime_ns
         idle = now - file.active
-        file.next_stat = 0.0 if changed or file.pending else now + min(idle / 20, _IDLE_STAT_SECONDS)
+        file.next_stat = 0.0 if changed or file.pending else now + min(idle / 10, _IDLE_STAT_SECONDS)
         return True
 
     def _renamed(self, file: LogFile, now: float) -> bool:
@@ -171,6 +225,7 @@ class Tracker:
         if ghost.fingerprint_length:
             self._archive(ghost)
         file.start_again()
+        self._busy.add(file)
 
     def _adopt(self, path: str, status: os.stat_result, now: float, wall: float, skip: bool) -> LogFile | None:
         key = (status.st_dev, status.st_ino)
