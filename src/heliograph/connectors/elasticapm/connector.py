@@ -1,8 +1,9 @@
 """The connector: counts what comes in, writes each window when the clock says that it is over.
 
-Without a directory a batch is acknowledged as soon as it is counted. With one, when what it adds is on disk (store.py):
-batches that come while the disk is busy share the next write. Windows are written on the boundaries of the smallest
-interval, at the stop of the process all of them, unfinished ones included, as Elastic's connector does.
+Without a directory a batch is taken as soon as it is counted. With one `consume` returns, and the sender is told, when
+what it adds is on disk (store.py): batches that come while the disk is busy share the next write. Windows are written
+on the boundaries of the smallest interval, at the stop of the process all of them, unfinished ones included, as
+Elastic's connector does.
 
 A disk that fails makes the component unhealthy, no more: its state is then as safe as one without a directory.
 """
@@ -65,6 +66,7 @@ class ElasticApmConnector:
         self._acknowledged: list[int] = []
         self._turn = asyncio.Lock()
         self._work = asyncio.Event()
+        self._committed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._stopped = False
         for signal in Signal:
@@ -113,7 +115,7 @@ class ElasticApmConnector:
             self._store.release()
 
     async def consume(self, batch: Batch) -> None:
-        """Count a batch; it is finished once that is as safe as configured. Raises nothing."""
+        """Count a batch; returns when that is as safe as configured. Raises nothing."""
         group = self._intake.group(batch.context)
         if group and group not in self._groups and len(self._groups) >= MAX_GROUPS:
             self._skip("metadata", batch.items)
@@ -124,12 +126,13 @@ class ElasticApmConnector:
             self._count_skipped()
         if self._store is None:
             self._finish(batch)
+            if self._weight() > _MUCH:
+                async with self._turn:
+                    await self._commit()
         else:
             self._unfinished.append(batch)
             self._work.set()
-        if self._weight() > _MUCH:
-            async with self._turn:
-                await self._commit()
+            await self._committed.wait()
 
     def _finish(self, batch: Batch) -> None:
         self._telemetry.consumed(batch.signal, batch.items)
@@ -146,7 +149,11 @@ class ElasticApmConnector:
         while True:
             await self._work.wait()
             async with self._turn:
-                await self._commit()
+                try:
+                    await self._commit()
+                except Exception as error:
+                    self._telemetry.log.exception("what came in could not be counted")
+                    self._host.report(Status.RECOVERABLE_ERROR, f"what came in could not be counted: {error!r}")
 
     async def _commit(self) -> None:
         """Take what came in into the state, and finish the batches that brought it. Within `_turn`."""
@@ -154,19 +161,21 @@ class ElasticApmConnector:
         weight = self._weight()
         delta, self._delta = self._delta, {}
         batches, self._unfinished = self._unfinished, []
+        committed, self._committed = self._committed, asyncio.Event()
         numbers, self._acknowledged = self._acknowledged, []
-        if delta or numbers:
-            await self._do(lambda: self._keeper.commit(delta, numbers), weight)
-            self._report()
-        for batch in batches:
-            self._finish(batch)
+        try:
+            if delta or numbers:
+                await self._do(lambda: self._keeper.commit(delta, numbers), weight)
+                self._report()
+        finally:
+            for batch in batches:
+                self._finish(batch)
+            committed.set()
 
     async def _write(self, now_ns: int, *, everything: bool = False) -> None:
         """Write the windows that are over. Within `_turn`."""
         self._groups.clear()
-        pieces = await self._do(
-            lambda: self._keeper.close(now_ns, everything=everything), self._aggregator.weight()
-        )
+        pieces = await self._do(lambda: self._keeper.close(now_ns, everything=everything), self._aggregator.weight())
         self._report()
         for piece in pieces:
             self._outbox.put(piece)
