@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import logging
 import os
 import shutil
 import threading
@@ -9,7 +10,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from heliograph.config.decode import from_plain
 from heliograph.receivers.file_log import tracker
+from heliograph.receivers.file_log.checkpoint import Checkpoint
+from heliograph.receivers.file_log.config import FileLogConfig
 from heliograph.testing.sink import SinkConsumer
 from heliograph.testing.wait import until
 
@@ -206,3 +210,23 @@ async def test_a_file_moved_by_copy_and_delete_goes_on_where_it_was(lab_of_files
     await sink.wait_for(3)
     assert running.bodies == ["one", "two", "three"]
     assert len(uids(running)) == 3
+
+
+def test_what_was_kept_of_replaced_content_goes_with_the_memory_of_it(tmp_path: Path, values: Any) -> None:
+    """copytruncate again and again: the storage holds the file and the contents still known, not all that ever were."""
+    path = tmp_path / "a.log"
+    files = tracker.Tracker(from_plain(FileLogConfig, {"include": [str(path)]}), logging.getLogger(), most_archived=2)
+    checkpoint = Checkpoint(values)
+    for number in range(6):
+        path.write_text(f"{number} is what this content begins with\n" * (9 - number))
+        files.look([str(path)], float(number), 1e12, skip=False)
+        (file,) = files.files.values()
+        file.note_head(path.read_bytes(), 1000)
+        file.fix_identity(path.read_bytes())
+        file.position = file.safe = file.size
+        checkpoint.save([file])
+        while files.forgotten:
+            checkpoint.forget(files.forgotten.pop())
+    known = {file.identity for file in (*files.files.values(), *files.archive)}
+    assert {key.removeprefix("file/") for key in values.values} == known
+    assert len(known) == 3

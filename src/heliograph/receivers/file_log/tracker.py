@@ -13,6 +13,7 @@ whatever is unexpected there, and _WHOLE_SECONDS, lead to a look at all of them.
 import fcntl
 import math
 import os
+import time
 from collections.abc import Iterable
 from heapq import heapify, heapreplace
 
@@ -24,6 +25,7 @@ from heliograph.receivers.file_log.operators.base import Logger
 SETTLE_SECONDS = 2.0
 GONE_SECONDS = 10.0
 ARCHIVE = 2048
+ARCHIVE_SECONDS = 8 * 86_400.0  # a weekly rotation that compresses one time later
 _IDLE_STAT_SECONDS = 4.0
 _WHOLE_SECONDS = 5.0
 _ADOPT_AT_ONCE = 256
@@ -32,7 +34,8 @@ _ADOPT_AT_ONCE = 256
 class Tracker:
     """All files of a receiver. archive: what is known of content that is no longer there as it was."""
 
-    def __init__(self, config: FileLogConfig, log: Logger) -> None:
+    def __init__(self, config: FileLogConfig, log: Logger, most_archived: int = ARCHIVE) -> None:
+        self._most_archived = most_archived
         self._config = config
         self._log = log
         self._head = int(config.fingerprint_size)
@@ -43,6 +46,8 @@ class Tracker:
         self.forgotten: list[LogFile] = []
         self._busy: set[LogFile] = set()
         self._paths: list[str] | None = None
+        self._whole: list[str] | None = None
+        self._fresh: list[tuple[str, os.stat_result]] = []
         self._due: list[tuple[float, str]] = []
         self._next_whole = 0.0
         self._troubled: dict[str, str] = {}
@@ -64,6 +69,9 @@ class Tracker:
     def look(self, paths: list[str], now: float, wall: float, skip: bool) -> bool:
         """Look at all paths; False when new files are left for the next call. now: monotonic seconds, wall: seconds
         since the epoch; skip: files that were never seen begin at their end."""
+        if self._fresh and now < self._next_whole:
+            self._take_in(now, wall, skip)
+            return self._looked(paths if paths is self._whole else None, now)
         if paths is self._paths and now < self._next_whole and self._look_at_due(now):
             self._retire(now)
             return True
@@ -103,20 +111,36 @@ class Tracker:
                 file.path = path
         if fresh:
             self._index()
-        for path, status in fresh[:_ADOPT_AT_ONCE]:
+        fresh.reverse()
+        self._fresh = fresh
+        self._busy = {file for file in self.by_path.values() if file.pending}
+        self._next_whole, self._whole = now + _WHOLE_SECONDS, paths
+        self._take_in(now, wall, skip)
+        return self._looked(paths, now)
+
+    def _take_in(self, now: float, wall: float, skip: bool) -> None:
+        """Some of the new files; the others stay for the next call, so that very many are no long look at all of them
+        for each few."""
+        for _ in range(min(_ADOPT_AT_ONCE, len(self._fresh))):
+            path, status = self._fresh.pop()
             added = self._adopt(path, status, now, wall, skip)
             if added is not None:
                 self.by_path[path] = added
+                self._busy.add(added)
+
+    def _looked(self, paths: list[str] | None, now: float) -> bool:
+        """The end of a look: False when new files are left. paths: None when they are others than those looked at."""
         self._retire(now)
-        complete = len(fresh) <= _ADOPT_AT_ONCE
-        self._paths, self._next_whole = paths if complete else None, now + _WHOLE_SECONDS
-        self._busy = {file for file in self.by_path.values() if file.pending}
-        soon = math.nextafter(now, math.inf)
-        self._due = [
-            (max(known.next_stat, soon) if (known := self.by_path.get(path)) else soon, path) for path in paths
-        ]
-        heapify(self._due)
-        return complete
+        self._paths = None
+        if self._fresh:
+            return False
+        if paths is not None:
+            self._paths, soon = paths, math.nextafter(now, math.inf)
+            self._due = [
+                (max(known.next_stat, soon) if (known := self.by_path.get(path)) else soon, path) for path in paths
+            ]
+            heapify(self._due)
+        return True
 
     def _look_at_due(self, now: float) -> bool:
         """Look at the files whose time has come; False when something is not as it was, and all must be looked at."""
@@ -222,8 +246,11 @@ class Tracker:
     def replace(self, file: LogFile) -> None:
         """The content of a file was replaced: keep what was known of the old one, begin the new one."""
         ghost = file.ghost()
+        ghost.saved, file.saved = file.saved, None  # what is kept of it goes when the ghost is forgotten
         if ghost.fingerprint_length:
             self._archive(ghost)
+        elif ghost.saved is not None:
+            self.forgotten.append(ghost)
         file.start_again()
         self._busy.add(file)
 
@@ -385,12 +412,15 @@ class Tracker:
                 self.files.pop(file.key, None)
                 file.close()
                 self._archive(file)
+        while self.archive and now - self.archive[0].gone_since > ARCHIVE_SECONDS and not self.archive[0].tickets:
+            self.forgotten.append(self.archive.pop(0))
 
     def _archive(self, file: LogFile) -> None:
         file.close()
         file.view = None
+        file.gone_since = time.monotonic()
         self.archive.append(file)
-        while len(self.archive) > ARCHIVE:
+        while len(self.archive) > self._most_archived:
             for number, old in enumerate(self.archive):
                 if not old.tickets:
                     self.forgotten.append(self.archive.pop(number))
