@@ -1,5 +1,6 @@
 """`heliograph up` as a person runs it: the demo to searchable documents, ends by itself, a taken port, Ctrl-C."""
 
+import asyncio
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import time
 import urllib.request
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,7 @@ from heliograph.store.client import store_file
 from heliograph.store.documents import Documents
 from heliograph.store.fields import values
 from heliograph.store.query import FOREVER
+from heliograph.testing.bulk_server import Answer, BulkServer
 
 
 def command(directory: Path, *more: str) -> list[str]:
@@ -49,7 +52,7 @@ def ledgers(output: str) -> dict[str, dict[str, list[int]]]:
         if line.strip() in ("daemon", "gateway", "backend"):
             role = line.strip()
             found[role] = {}
-        elif role and (match := re.fullmatch(r"\s*(\w+)((?:\s+-?\d+)+)\s*", line)):
+        elif role and (match := re.fullmatch(r"\s*([\w-]+)((?:\s+-?\d+)+)\s*", line)):
             found[role][match[1]] = [int(number) for number in match[2].split()]
     return found
 
@@ -67,6 +70,11 @@ def alive(directory: Path) -> list[str]:
             if str(directory) in line or f"HELIOGRAPH_STORAGE={directory}" in variables:
                 found.append(line)
     return found
+
+
+def dead_letters(directory: Path) -> list[str]:
+    """Every line of the files in a folder."""
+    return [line for path in directory.glob("*.ndjson") for line in path.read_text().splitlines()]
 
 
 @pytest.mark.timeout(120)
@@ -149,7 +157,30 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(90)
-def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
+async def test_what_is_refused_for_good_is_told_at_the_end(tmp_path: Path) -> None:
+    """An Elasticsearch that rejects all logs: they are dead letters, and the summary says where."""
+    directory = tmp_path / "data"
+
+    def reject_logs(_: object, source: dict[str, Any]) -> tuple[int, str]:
+        return (400, "document_parsing_exception") if source["data_stream"]["type"] == "logs" else (201, "")
+
+    async with BulkServer() as server:
+        server.always = Answer(item=reject_logs)
+        arguments = command(directory, "--demo", "--for", "8s", f"--elasticsearch={server.url}")
+        up = await asyncio.create_subprocess_exec(*arguments, stdout=asyncio.subprocess.PIPE, env=environment())
+        output = (await up.communicate())[0].decode()
+    assert up.returncode == 0, output
+    told = re.search(r"dead letters: (\d+) documents.*\n\s+(\S+/dead-letters)\n", output)
+    assert told is not None, output
+    letters = dead_letters(Path(told[2]))
+    assert int(told[1]) == len(letters) > 0
+    assert all("document_parsing_exception" in letter for letter in letters)
+    assert ledgers(output)["backend"]["dead_lettered"][-1] == len(letters)
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_ctrl_c_or_a_closed_terminal_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
     directory = tmp_path / "data"
     output = tmp_path / "output"
     with (
@@ -161,7 +192,7 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
             assert up.poll() is None, output.read_text()
             assert time.monotonic() < end, output.read_text()
             time.sleep(0.2)
-        up.send_signal(signal.SIGINT)
+        up.send_signal(number)
         assert up.wait(40) == 0
     assert "each role drains into the next" in output.read_text()
     assert alive(directory) == []

@@ -1,89 +1,44 @@
-"""The processes of `up`: alone in their directory, started again when they die, gone when `up` is."""
+"""The processes of `up`: their logs are bounded, and one that dies is started again."""
 
-import asyncio
 import os
 import signal
-import subprocess
 import sys
-from argparse import Namespace
 from pathlib import Path
 
-import pytest
-
-from heliograph.app.up.plan import Role, plan
+from heliograph.app.up.plan import Role
 from heliograph.app.up.processes import Processes
-from heliograph.component.errors import StartError
 from heliograph.testing.wait import until
 
-SLEEPER = Role("sleeper", (sys.executable, "-c", "import time; time.sleep(60)"))
+TALKER = "import time\nwhile True: print('x' * 1000, flush=True); time.sleep(0.0002)"
 
 
-def gone(pid: int) -> bool:
-    """Whether a process has ended (a zombie has)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
-
-
-async def test_one_directory_is_for_one_up(tmp_path: Path) -> None:
-    first = Processes([SLEEPER], tmp_path / "log", print)
-    await first.start()
-    try:
-        with pytest.raises(StartError, match="used by another `heliograph up`: name another --directory"):
-            await Processes([SLEEPER], tmp_path / "log", print).start()
-    finally:
-        await first.stop()
-
-
-async def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(StartError, match=r"cannot write in .*file.*: Not a directory; name another --directory"):
-        await Processes([SLEEPER], tmp_path / "file" / "log", print).start()
-
-
-async def test_a_killed_role_is_started_again_and_said(tmp_path: Path) -> None:
-    said: list[str] = []
-    processes = Processes([SLEEPER], tmp_path / "log", said.append)
+async def test_a_talkative_role_fills_no_disk(tmp_path: Path) -> None:
+    """Its log is put aside again and again; it goes on writing to the same file from the beginning."""
+    processes = Processes([Role("talker", (sys.executable, "-c", TALKER))], tmp_path / "log", print, log_bytes=200_000)
     await processes.start()
     try:
-        killed = processes.pid("sleeper")
-        os.kill(killed, signal.SIGKILL)
-        await until(lambda: processes.pid("sleeper") != killed, timeout=10)
-        assert said[0].startswith("sleeper ended with -9 and is started again")
+        log = processes.log("talker")
+        aside = log.with_name("talker.log.1")
+        await until(aside.exists, "the log is put aside", 20)
+        assert aside.stat().st_size > 200_000
+        first = aside.stat().st_mtime_ns
+        await until(lambda: aside.stat().st_mtime_ns > first, "it is put aside again", 20)
+        assert set(log.read_bytes()[:500]) <= {ord("x"), ord("\n")}, "no hole at the beginning"
     finally:
         await processes.stop()
 
 
-def test_no_role_outlives_a_killed_up(tmp_path: Path) -> None:
-    """kill -9 of `up` itself: the roles get SIGTERM."""
-    program = (
-        "import asyncio, pathlib, sys\n"
-        "from heliograph.app.up.plan import Role\n"
-        "from heliograph.app.up.processes import Processes\n"
-        "async def run():\n"
-        "    role = Role('sleeper', (sys.executable, '-c', 'import time; time.sleep(60)'))\n"
-        f"    processes = Processes([role], pathlib.Path({str(tmp_path / 'log')!r}), print)\n"
-        "    await processes.start()\n"
-        "    print(processes.pid('sleeper'), flush=True)\n"
-        "    await asyncio.sleep(60)\n"
-        "asyncio.run(run())\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
-        assert parent.stdout is not None
-        child = int(parent.stdout.readline())
-        assert not gone(child)
-        parent.kill()
-        asyncio.run(until(lambda: gone(child)))
-
-
-@pytest.mark.parametrize(
-    ("port", "says"), [(99999, "99999: a port is a number from 1 to 65535"), (4318, "given twice")]
-)
-def test_impossible_ports_are_refused(tmp_path: Path, port: int, says: str) -> None:
-    arguments = Namespace(
-        directory=tmp_path, elasticsearch="http://127.0.0.1:9200", otlp_grpc_port=port, otlp_http_port=4318,
-        gateway_port=14317, backend_port=24317, health_port=13133, metrics_port=8888, store_port=9200,
-    )  # fmt: skip
-    with pytest.raises(StartError, match=says):
-        plan(arguments)
+async def test_a_role_that_dies_is_started_again(tmp_path: Path) -> None:
+    """With the same command; whoever watches is told."""
+    told: list[str] = []
+    role = Role("sleeper", (sys.executable, "-c", "import time; time.sleep(60)"))
+    processes = Processes([role], tmp_path / "log", told.append)
+    await processes.start()
+    try:
+        first = processes.pid("sleeper")
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: processes.pid("sleeper") != first, "a new process", 20)
+        assert processes.restarts == 1
+        assert "ended with -9" in told[0]
+    finally:
+        await processes.stop()

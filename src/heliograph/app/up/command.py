@@ -161,8 +161,10 @@ def _size(path: Path) -> int:
 
 
 def _show_ledger(role: Role, log: Path, begun: int, console: Console) -> None:
-    """The ledger that a collector wrote to its log when it ended."""
-    text = log.read_bytes()[begun:].decode("utf-8", "replace") if log.exists() else ""
+    """The ledger that a collector wrote to its log when it ended. begun: the log's size before that, unless the log was
+    put aside since."""
+    content = log.read_bytes() if log.exists() else b""
+    text = content[begun if begun <= len(content) else 0 :].decode("utf-8", "replace")
     _, found, ledger = text.rpartition("\tledger\n")
     if found:
         lines = ledger.splitlines()

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import shutil
 import signal
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -17,6 +18,9 @@ from heliograph.component.errors import StartError
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0
 _RESTART_SECONDS = 1.0
+LOG_BYTES = 8 * 1024 * 1024
+"""A role's log is put aside when it is larger than that, and one such file is kept."""
+_LOG_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1
 _PRCTL = ctypes.CDLL(None).prctl
 
@@ -24,7 +28,10 @@ _PRCTL = ctypes.CDLL(None).prctl
 class Processes:
     """Runs roles. say: called with a line for the person who watches."""
 
-    def __init__(self, roles: Sequence[Role], logs: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, roles: Sequence[Role], logs: Path, say: Callable[[str], None], *, log_bytes: int = LOG_BYTES
+    ) -> None:
+        self._log_bytes = log_bytes
         self._roles = roles
         self._logs = logs
         self._say = say
@@ -49,6 +56,7 @@ class Processes:
             await self._start(role)
             await self._ready(role)
         self._watchers = [asyncio.create_task(self._watch(role)) for role in self._roles]
+        self._watchers.append(asyncio.create_task(self._bound_logs()))
 
     async def stop(self, *, but: str = "") -> None:
         """Stop all roles, the last started first, waiting for each to drain; not the one called `but`."""
@@ -107,6 +115,12 @@ class Processes:
                 raise StartError(f"{role.name} did not start; the end of {self.log(role.name)}:\n{end_of_log}")
             await asyncio.sleep(0.1)
 
+    async def _bound_logs(self) -> None:
+        while True:
+            for role in self._roles:
+                put_aside(self.log(role.name), self._log_bytes)
+            await asyncio.sleep(_LOG_SECONDS)
+
     async def _watch(self, role: Role) -> None:
         while True:
             code = await self._running[role.name].wait()
@@ -114,6 +128,15 @@ class Processes:
             self.restarts += 1
             await asyncio.sleep(_RESTART_SECONDS)
             await self._start(role)
+
+
+def put_aside(log: Path, limit: int) -> None:
+    """Copy a log that is larger than `limit` bytes to `<name>.1` and empty it: the role goes on writing into the same
+    file. What it writes in between is lost."""
+    with contextlib.suppress(OSError):
+        if log.stat().st_size > limit:
+            shutil.copyfile(log, log.with_name(f"{log.name}.1"))
+            os.truncate(log, 0)
 
 
 def _end_with_parent() -> None:
