@@ -69,7 +69,7 @@ class Checkout(BaseHTTPRequestHandler):
         attributes: dict[str, str | int] = {"http.request.method": "POST", "http.route": "/order"}
         with tracer.start_as_current_span(
             "POST /order",
-            context=propagate.extract(dict(self.headers)),
+            context=propagate.extract({name.lower(): value for name, value in self.headers.items()}),
             kind=trace.SpanKind.SERVER,
             attributes=attributes,
         ):

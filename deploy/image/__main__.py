@@ -10,10 +10,14 @@ has the project's build tools (`make image` does). Two builds of the same inputs
 """
 
 import argparse
+import hashlib
+import os
+import pickle
 import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +50,11 @@ _PASSWD = "root:x:0:0:root:/:/usr/sbin/nologin\nheliograph:x:{0}:{0}:heliograph:
 _GROUP = "root:x:0:\nheliograph:x:{0}:\n"
 
 
-def system(work: Path, *more: str) -> Tree:
-    """The first layer: Debian's Python, and the few files of /etc that programs look at. more: further packages."""
+def system(packages: list[Path], work: Path) -> Tree:
+    """The first layer: Debian's Python, and the few files of /etc that programs look at."""
     tree = Tree()
-    debian.unpack(debian.fetch([*debian.names(HERE / "debian.txt"), *more], work / "debian"), tree)
+    debian.unpack([debian.read(path) for path in packages], tree)
+    debian.certificates(tree)
     library = "usr/lib/python3.11"
     standard = Tree()
     for path in [path for path in tree.files if path.startswith(library + "/") and path.endswith(".py")]:
@@ -68,35 +73,71 @@ def system(work: Path, *more: str) -> Tree:
     return tree
 
 
-def libraries(requirements: str, work: Path) -> Tree:
-    """The layer of locked wheels."""
+def libraries(requirements: Path, packages: list[Path], work: Path) -> Tree:
+    """The layer of locked wheels, and of packages that only they need."""
     tree = Tree()
-    python.install(HERE / requirements, work / "dependencies")
+    debian.unpack([debian.read(path) for path in packages], tree)
+    python.install(requirements, work / "dependencies")
     python.place(work / "dependencies", tree, own=False, work=work)
     return tree
 
 
-def layers(work: Path, source: Path, *, compiled: bool) -> list[tuple[str, Tree]]:
+def program(source: Path, work: Path, *, compiled: bool) -> Tree:
+    """The layer of this project."""
+    tree = Tree()
+    python.place(python.build(source, work, compiled=compiled), tree, own=True, work=work)
+    tree.write(ENTRY.strip("/"), _SCRIPT, executable=True)
+    return tree
+
+
+def shop(source: Path) -> Tree:
+    """The layer of the application that sends telemetry."""
+    tree = Tree()
+    tree.write("app/shop.py", (source / "deploy/demo/shop.py").read_bytes())
+    return tree
+
+
+Part = tuple[str, list[Path], Callable[[], Tree]]
+"""What a layer holds, the files that it is made of, and how it is made."""
+
+
+def parts(options: argparse.Namespace) -> list[Part]:
     """What the image is made of, the lowest first."""
-    own = Tree()
-    python.place(python.build(source, work, compiled=compiled), own, own=True, work=work)
-    own.write(ENTRY.strip("/"), _SCRIPT, executable=True)
+    work, source = options.work, options.source
+    packages = debian.fetch(debian.names(HERE / "debian.txt"), work / "debian")
+    base: Part = ("Debian's Python", packages, lambda: system(packages, work))
+    if options.command == "demo":
+        more, sdk = debian.fetch(["libstdc++6"], work / "debian"), HERE / "requirements-demo.txt"
+        file = source / "deploy/demo/shop.py"
+        return [
+            base,
+            ("OpenTelemetry SDK", [sdk, *more], lambda: libraries(sdk, more, work)),
+            ("shop", [file], lambda: shop(source)),
+        ]
+    wheels, compiled = HERE / "requirements.txt", not options.pure
     return [
-        ("Debian's Python", system(work)),
-        ("dependencies", libraries("requirements.txt", work)),
-        ("heliograph", own),
+        base,
+        ("dependencies", [wheels], lambda: libraries(wheels, [], work)),
+        ("heliograph", [], lambda: program(source, work, compiled=compiled)),
     ]
 
 
-def demo(work: Path, source: Path) -> list[tuple[str, Tree]]:
-    """The application that sends telemetry."""
-    own = Tree()
-    own.write("app/shop.py", (source / "deploy/demo/shop.py").read_bytes())
-    return [
-        ("Debian's Python", system(work, "libstdc++6")),
-        ("OpenTelemetry SDK", libraries("requirements-demo.txt", work)),
-        ("shop", own),
-    ]
+def layer(part: Part, work: Path) -> archive.Layer:
+    """The layer, as it was kept when it is made of the same files by the same builder."""
+    what, files, make = part
+    if not files:
+        return archive.Layer.of(what, make().layer())
+    key = hashlib.sha256(sys.version.encode())
+    for path in (*files, *sorted(HERE.glob("*.py"))):
+        key.update(hashlib.sha256(path.read_bytes()).digest())
+    kept = work / f"layer-{key.hexdigest()[:16]}"
+    if not kept.exists():
+        made = make().layer()
+        partial = work / f"{kept.name}.{os.getpid()}"
+        partial.write_bytes(pickle.dumps(archive.Layer.of(what, made)))
+        partial.rename(kept)
+    found: archive.Layer = pickle.loads(kept.read_bytes())
+    return found
 
 
 def version(source: Path) -> str:
@@ -106,33 +147,33 @@ def version(source: Path) -> str:
     return str(scope["__version__"])
 
 
-def labels(title: str, work: Path, source: Path) -> dict[str, str]:
+def labels(title: str, packages: list[Path], source: Path) -> dict[str, str]:
     """What the image says about itself."""
     git = ["git", "-C", str(source), "rev-parse", "HEAD"]
     revision = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    packages = map(debian.read, sorted((work / "debian").glob("*.deb")))
+    contents = map(debian.read, packages)
     return {
         "org.opencontainers.image.title": title,
         "org.opencontainers.image.version": version(source),
         "org.opencontainers.image.revision": revision,
         "org.opencontainers.image.licenses": "Apache-2.0",
-        "org.debian.packages": " ".join(f"{found.name}={found.version}" for found in packages),
+        "org.debian.packages": " ".join(f"{found.name}={found.version}" for found in contents),
     }
 
 
-def write(title: str, made: list[tuple[str, Tree]], settings: dict[str, Any], options: argparse.Namespace) -> None:
+def write(title: str, settings: dict[str, Any], options: argparse.Namespace) -> None:
     """Write the archive, and print what is in it."""
     name = options.name or f"{title}:{version(options.source)}"
     output = options.output or options.work / f"{title}.tar"
-    packed = [(what, tree.layer()) for what, tree in made]
+    wanted = parts(options)
+    packages = [path for _, files, _ in wanted for path in files if path.suffix == ".deb"]
+    layers = [layer(part, options.work) for part in wanted]
     machine = platform.machine()
-    settings = {**settings, "Labels": labels(title, options.work, options.source)}
-    digest = archive.write(output, name, _ARCHITECTURES.get(machine, machine), packed, settings)
-    for what, layer in packed:
-        print(f"{len(layer) / 1e6:7.1f} MB  {what}")
-    print(
-        f"{sum(len(layer) for _, layer in packed) / 1e6:7.1f} MB  in all, {output.stat().st_size / 1e6:.1f} MB packed"
-    )
+    settings = {**settings, "Labels": labels(title, packages, options.source)}
+    digest = archive.write(output, name, _ARCHITECTURES.get(machine, machine), layers, settings)
+    for found in layers:
+        print(f"{found.size / 1e6:7.1f} MB  {found.what}")
+    print(f"{sum(found.size for found in layers) / 1e6:7.1f} MB  in all, {output.stat().st_size / 1e6:.1f} MB packed")
     print(f"{name} {digest}\n{output}")
 
 
@@ -167,20 +208,14 @@ def main() -> int:
         return 0
     options.work = (options.work or options.source / "build/image").resolve()
     options.work.mkdir(parents=True, exist_ok=True)
-    if options.command == "demo":
-        write(
-            "heliograph-demo",
-            demo(options.work, options.source),
-            {**SETTINGS, "Entrypoint": ["/usr/bin/python3.11", "-Xutf8", "/app/shop.py"], "ExposedPorts": {}},
-            options,
-        )
-        return 0
-    made = layers(options.work, options.source, compiled=not options.pure)
     if options.command == "rootfs":
-        for _, tree in made:
-            tree.lay(options.folder)
-        return 0
-    write("heliograph", made, SETTINGS, options)
+        for _, _, make in parts(options):
+            make().lay(options.folder)
+    elif options.command == "demo":
+        entry = ["/usr/bin/python3.11", "-Xutf8", "/app/shop.py"]
+        write("heliograph-demo", {**SETTINGS, "Entrypoint": entry, "ExposedPorts": {}}, options)
+    else:
+        write("heliograph", SETTINGS, options)
     return 0
 
 

@@ -10,25 +10,41 @@ import io
 import json
 import tarfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer: what it holds, the digest and size of its tar archive, and that archive packed."""
+
+    what: str
+    digest: str
+    size: int
+    packed: bytes
+
+    @classmethod
+    def of(cls, what: str, tar: bytes) -> Self:
+        """Pack a tar archive."""
+        return cls(what, f"sha256:{hashlib.sha256(tar).hexdigest()}", len(tar), gzip.compress(tar, 9, mtime=0))
+
+
 def write(
     output: Path,
     name: str,
     architecture: str,
-    layers: Sequence[tuple[str, bytes]],
+    layers: Sequence[Layer],
     settings: Mapping[str, Any],
 ) -> str:
     """Write an image and return the digest of its manifest.
 
-    name: repository:tag. architecture: as Go names it. layers: (what it holds, a tar archive), the lowest first.
-    settings: the object `config` of the image's configuration.
+    name: repository:tag. architecture: as Go names it. layers: the lowest first. settings: the object `config` of the
+    image's configuration.
     """
     blobs: dict[str, bytes] = {}
 
@@ -37,16 +53,16 @@ def write(
         blobs[digest] = content
         return {"mediaType": media, "digest": f"sha256:{digest}", "size": len(content)}
 
-    packed = [blob(gzip.compress(layer, 9, mtime=0), _LAYER) for _, layer in layers]
+    packed = [blob(layer.packed, _LAYER) for layer in layers]
     config = {
         "architecture": architecture,
         "os": "linux",
         "config": settings,
         "rootfs": {
             "type": "layers",
-            "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}" for _, layer in layers],
+            "diff_ids": [layer.digest for layer in layers],
         },
-        "history": [{"created_by": what} for what, _ in layers],
+        "history": [{"created_by": layer.what} for layer in layers],
     }
     configured = blob(_json(config), _CONFIG)
     manifest = blob(

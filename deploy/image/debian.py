@@ -10,6 +10,7 @@ import io
 import re
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,20 +57,28 @@ def names(path: Path) -> list[str]:
     return [line for line in lines if line]
 
 
-def fetch(wanted: list[str], folder: Path) -> list[Package]:
-    """Download the packages that apt has as candidates into `folder` and read them.
+def fetch(wanted: list[str], folder: Path) -> list[Path]:
+    """Download the packages that apt has as candidates into `folder`, but for those that are there; their files.
 
     Raises RuntimeError with apt's words when one cannot be had.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*.deb"):
-        old.unlink()
-    command = ["apt-get", "download", "--quiet", *wanted]
+    with tempfile.TemporaryDirectory() as empty:  # packages that are in the folder are not listed
+        listed = _apt(Path(empty), "--print-uris", *wanted)
+    files = [folder / row.split()[1] for row in listed.splitlines() if row.startswith("'")]
+    if len(files) != len(wanted):
+        raise RuntimeError(f"apt knows only {', '.join(path.name for path in files)} of {', '.join(wanted)}")
+    if not all(path.exists() for path in files):
+        _apt(folder, *wanted)
+    return sorted(files)
+
+
+def _apt(folder: Path, *arguments: str) -> str:
+    command = ["apt-get", "download", "--quiet", *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed; is `apt-get update` due?\n{done.stderr}")
-    packages = {package.name: package for package in map(read, sorted(folder.glob("*.deb")))}
-    return [packages[name] for name in wanted]
+    return done.stdout
 
 
 def read(path: Path) -> Package:
@@ -118,7 +127,6 @@ def unpack(packages: list[Package], tree: Tree) -> None:
     for name in MERGED:
         if any(path.startswith(f"usr/{name}/") for path in tree.files):
             tree.link(name, f"usr/{name}")
-    _certificates(tree)
 
 
 def _merged(path: str) -> str:
@@ -128,7 +136,7 @@ def _merged(path: str) -> str:
     return f"usr/{path}" if rest else ""
 
 
-def _certificates(tree: Tree) -> None:
+def certificates(tree: Tree) -> None:
     """The one file of all authorities, and OpenSSL's name for it."""
     prefix = "usr/share/ca-certificates/"
     found = sorted(path for path in tree.files if path.startswith(prefix) and path.endswith(".crt"))

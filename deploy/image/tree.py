@@ -1,4 +1,4 @@
-"""A file tree in memory, and the layer it becomes: the same tree always gives the same bytes.
+"""A file tree in memory, and the layer of an image it becomes: the same tree always gives the same bytes.
 
 Times are 0, owners root unless said otherwise, modes 0755 and 0644, entries in the order of their names.
 """

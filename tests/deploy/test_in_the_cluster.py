@@ -1,0 +1,310 @@
+"""The architecture as a user installs it: the chart on a real cluster, an application with the OpenTelemetry SDK, and a
+stand-in of the Managed OTLP Endpoint behind the gateway. What arrives there is read record by record."""
+
+import ipaddress
+import json
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+import trustme
+
+from kubernetes_lab import Api
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(400)]
+ROOT = Path(__file__).resolve().parent.parent.parent
+CHART = ROOT / "deploy" / "helm" / "heliograph"
+SHOP = ROOT / "deploy" / "demo" / "shop.yaml"
+KEY = "a-key-for-tests"
+
+Document = dict[str, Any]
+
+
+@dataclass
+class Deployment:
+    """The installed chart and what arrived at the endpoint."""
+
+    api: Api
+    namespace: str
+    shop: str
+    arrived: Path
+    _read: int = 0
+    _documents: list[Document] = field(default_factory=list)
+
+    @property
+    def documents(self) -> list[Document]:
+        """Everything that arrived so far."""
+        with self.arrived.open() as file:
+            file.seek(self._read)
+            for text in file:
+                if not text.endswith("\n"):
+                    break
+                self._read += len(text.encode())
+                self._documents.append(json.loads(text))
+        return self._documents
+
+    def wait(self, wanted: Callable[[Document], bool], what: str, seconds: float = 60) -> Document:
+        """The first document that is wanted."""
+        end = time.monotonic() + seconds
+        while True:
+            for document in self.documents:
+                if wanted(document):
+                    return document
+            assert time.monotonic() < end, f"{what} did not arrive within {seconds:g} s; {self.told()}"
+            time.sleep(0.5)
+
+    def kubectl(self, *arguments: str, timeout: float = 150) -> str:
+        """kubectl in the namespace of the chart."""
+        return self.api.run("kubectl", "-n", self.namespace, *arguments, timeout=timeout)
+
+    def pods(self, role: str) -> list[dict[str, Any]]:
+        """The pods of a role."""
+        found = json.loads(self.kubectl("get", "pods", "-l", f"app.kubernetes.io/component={role}", "-o", "json"))
+        return list(found["items"])
+
+    def metric(self, role: str, name: str) -> float:
+        """The sum of an own metric over the pods of a role."""
+        total = 0.0
+        for pod in self.pods(role):
+            text = urlopen(f"http://{pod['status']['podIP']}:8888/metrics", timeout=10).read().decode()
+            total += sum(float(row.rpartition(" ")[2]) for row in text.splitlines() if row.startswith(name + "{"))
+        return total
+
+    def told(self) -> str:
+        """What the roles say, for a failure's message."""
+        parts = [self.kubectl("get", "pods", "-o", "wide")]
+        for role in ("daemon", "gateway"):
+            parts.append(self.kubectl("logs", "-l", f"app.kubernetes.io/component={role}", "--tail=8"))
+        return "\n".join(parts)
+
+
+@pytest.fixture(scope="module")
+def node_address(kubernetes: Api) -> str:
+    """The address of the node, which pods reach."""
+    (node,) = [
+        item
+        for item in kubernetes.call("GET", "/api/v1/nodes")["items"]
+        if any(image["names"] for image in item["status"].get("images", []))
+    ]
+    (address,) = [entry["address"] for entry in node["status"]["addresses"] if entry["type"] == "InternalIP"]
+    return str(address)
+
+
+@pytest.fixture(scope="module")
+def deployed(
+    kubernetes: Api, images: tuple[str, str], node_address: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    """The chart, installed by `helm install` alone, and the shop beside it."""
+    folder = tmp_path_factory.mktemp("endpoint")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    identity = authority.issue_cert(str(ipaddress.ip_address(node_address)))
+    identity.private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
+    arrived = folder / "arrived.jsonl"
+    command = [sys.executable, "-m", "heliograph.testing.managed_endpoint_process", "--host=0.0.0.0", f"--key={KEY}"]
+    command += [f"--certificate={folder / 'server.pem'}", f"--write={arrived}"]
+    endpoint = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert endpoint.stdout is not None
+    port = endpoint.stdout.readline().split()[1]
+    name = uuid.uuid4().hex[:6]
+    made = Deployment(kubernetes, f"observe-{name}", f"shop-{name}", arrived)
+    repository, _, tag = images[0].rpartition(":")
+    values = {
+        "scenario": "serverless",
+        "clusterName": "lab",
+        "image": {"repository": repository, "tag": tag},
+        "secret": {
+            "endpoint": f"https://{node_address}:{port}",
+            "apiKey": KEY,
+            "ca": (folder / "ca.pem").read_text(),
+        },
+        "daemon": {"interval": "5s", "hostPath": f"{folder}/state"},
+        "cluster": {"interval": "5s", "enabled": False},
+    }
+    (folder / "values.yaml").write_text(json.dumps(values))
+    try:
+        kubernetes.run(
+            *("helm", "install", "heliograph", str(CHART), f"--namespace={made.namespace}", "--create-namespace"),
+            *("--values", str(folder / "values.yaml"), "--wait", "--timeout=120s"),
+            timeout=150,
+        )
+        kubernetes.run("kubectl", "create", "namespace", made.shop)
+        shop = SHOP.read_text().replace("heliograph-demo:0.1.0", images[1])
+        kubernetes.run("kubectl", "apply", "-n", made.shop, "-f", "-", stdin=shop)
+        yield made
+    finally:
+        kubernetes.run("kubectl", "delete", "namespace", made.shop, "--ignore-not-found", "--wait=false")
+        kubernetes.run("helm", "uninstall", "heliograph", f"--namespace={made.namespace}", "--ignore-not-found")
+        kubernetes.run("kubectl", "delete", "namespace", made.namespace, "--ignore-not-found", timeout=150)
+        endpoint.terminate()
+        endpoint.wait(20)
+        endpoint.stdout.close()
+
+
+def of_shop(deployed: Deployment, signal: str, name: str) -> Callable[[Document], bool]:
+    """Whether a document comes from this deployment of the shop."""
+
+    def wanted(document: Document) -> bool:
+        resource = document["resource"]
+        return (
+            document["signal"] == signal
+            and resource.get("k8s.namespace.name") == deployed.shop
+            and resource.get("k8s.pod.name", "").startswith(f"{name}-")
+        )
+
+    return wanted
+
+
+def check_metadata(document: Document, deployed: Deployment, name: str) -> None:
+    """Everything that the API knows of the pod is there, and it is the pod's."""
+    resource = document["resource"]
+    pod = json.loads(
+        deployed.api.run("kubectl", "-n", deployed.shop, "get", "pod", resource["k8s.pod.name"], "-o", "json")
+    )
+    expected = {
+        "k8s.pod.uid": pod["metadata"]["uid"],
+        "k8s.pod.ip": pod["status"]["podIP"],
+        "k8s.pod.start_time": pod["status"]["startTime"],
+        "k8s.node.name": pod["spec"]["nodeName"],
+        "host.name": pod["spec"]["nodeName"],
+        "k8s.deployment.name": name,
+        "k8s.replicaset.name": pod["metadata"]["ownerReferences"][0]["name"],
+        "k8s.container.name": name,
+        "container.image.tag": "test",
+        "container.id": pod["status"]["containerStatuses"][0]["containerID"].rpartition("/")[2],
+        "k8s.app.name": name,
+        "k8s.app.part-of": "shop",
+        "service.name": name,
+        "service.version": "1.4",
+        "k8s.cluster.name": "lab",
+    }
+    assert {key: resource.get(key) for key in expected} == expected
+
+
+@pytest.mark.parametrize("signal", ["logs", "traces", "metrics"])
+def test_an_applications_telemetry_carries_its_pods_metadata(signal: str, deployed: Deployment) -> None:
+    """Its lines by the path of their file, its spans by the address of a gRPC connection, its measurements by that of
+    an HTTP connection: the application itself says nothing of its pod."""
+    own = {"logs": "log.record.uid", "traces": "http.route", "metrics": "outcome"}[signal]
+    wanted = of_shop(deployed, signal, "checkout")
+    document = deployed.wait(lambda item: wanted(item) and own in item["attributes"], f"{signal} of checkout")
+    check_metadata(document, deployed, "checkout")
+    if signal == "logs":
+        assert "placed" in document["body"]
+        assert document["attributes"]["log.iostream"] == "stdout"
+
+
+def test_a_trace_goes_through_both_services(deployed: Deployment) -> None:
+    server = deployed.wait(of_shop(deployed, "traces", "checkout"), "a span of checkout")
+
+    def its_client(document: Document) -> bool:
+        return of_shop(deployed, "traces", "frontend")(document) and document["trace"] == server["trace"]
+
+    check_metadata(deployed.wait(its_client, "the span of the frontend in this trace"), deployed, "frontend")
+
+
+def test_a_pod_that_lives_for_a_moment_has_its_metadata_too(deployed: Deployment) -> None:
+    for signal in ("logs", "traces"):
+        resource = deployed.wait(of_shop(deployed, signal, "moment"), f"{signal} of the pod")["resource"]
+        assert resource["k8s.job.name"] == "moment"
+        assert resource["k8s.app.part-of"] == "shop"
+        assert resource["k8s.node.name"] == resource["host.name"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "scope", "keys"),
+    [
+        ("system.cpu.time", "cpuscraper", {"k8s.node.name", "k8s.cluster.uid", "host.arch", "os.type"}),
+        ("system.network.io", "networkscraper", {"k8s.node.name"}),
+        ("k8s.node.cpu.usage", "kubeletstatsreceiver", {"k8s.node.name"}),
+        ("k8s.pod.memory.working_set", "kubeletstatsreceiver", {"k8s.pod.uid", "k8s.namespace.name", "k8s.pod.ip"}),
+        ("container.cpu.time", "kubeletstatsreceiver", {"k8s.pod.uid", "k8s.container.name", "container.id"}),
+    ],
+)
+def test_the_node_and_its_kubelet_are_measured(metric: str, scope: str, keys: set[str], deployed: Deployment) -> None:
+    document = deployed.wait(lambda item: item.get("metric") == metric, metric)
+    assert document["scope"].endswith(scope)
+    assert document["resource"].keys() >= keys
+    assert document["resource"]["k8s.cluster.name"] == "lab"
+
+
+def test_pods_of_the_kubelet_carry_what_the_api_knows_of_them(deployed: Deployment) -> None:
+    def wanted(document: Document) -> bool:
+        return document.get("metric") == "container.memory.usage" and of_shop(deployed, "metrics", "checkout")(document)
+
+    resource = deployed.wait(wanted, "the memory of checkout's container")["resource"]
+    assert resource["k8s.deployment.name"] == "checkout"
+    assert resource["k8s.app.part-of"] == "shop"
+
+
+def test_our_own_lines_are_not_collected(deployed: Deployment) -> None:
+    """A line about sending would cause another one to send."""
+    deployed.wait(of_shop(deployed, "logs", "checkout"), "any line")
+    own = [
+        item
+        for item in deployed.documents
+        if item["signal"] == "logs" and item["resource"].get("k8s.namespace.name") == deployed.namespace
+        and "log.record.uid" in item["attributes"]
+    ]  # fmt: skip
+    assert own == []
+
+
+def test_nothing_arrives_twice(deployed: Deployment) -> None:
+    deployed.wait(of_shop(deployed, "traces", "checkout"), "a span of checkout")
+    seen: Counter[Any] = Counter()
+    for item in deployed.documents:
+        if item["signal"] == "traces":
+            seen[item["trace"], item["span"]] += 1
+        elif item["signal"] == "metrics":
+            identity = (sorted(item["resource"].items()), sorted(item["attributes"].items()), item["time"])
+            seen[item["metric"], str(identity)] += 1
+        elif "log.record.uid" in item["attributes"]:
+            seen[item["attributes"]["log.record.uid"]] += 1
+    assert [key for key, times in seen.items() if times > 1] == []
+
+
+def test_what_the_gateways_sent_is_what_arrived(deployed: Deployment) -> None:
+    """The books of the gateways and of the endpoint show the same number once nothing is under way."""
+    names = {
+        "logs": "otelcol_exporter_sent_log_records",
+        "traces": "otelcol_exporter_sent_spans",
+        "metrics": "otelcol_exporter_sent_metric_points",
+    }
+    for signal, name in names.items():
+        for _ in range(60):
+            before = sum(item["signal"] == signal for item in deployed.documents)
+            sent = deployed.metric("gateway", name) or deployed.metric("gateway", f"{name}_total")
+            if before == sent:
+                break
+            time.sleep(0.2)
+        assert before == sent, signal
+        assert sent > 0
+
+
+def test_a_wrong_key_is_named_and_loses_nothing(deployed: Deployment) -> None:
+    """With a key that the endpoint does not know the gateways say so and what to do; what is written meanwhile waits on
+    the node and arrives, each line once, when the key is right again."""
+    install = ("helm", "upgrade", "heliograph", str(CHART), f"--namespace={deployed.namespace}", "--reuse-values")
+    deployed.api.run(*install, "--set=secret.apiKey=wrong", "--wait", "--timeout=90s", timeout=120)
+    end = time.monotonic() + 60
+    while "API key" not in (log := deployed.kubectl("logs", "-l", "app.kubernetes.io/component=gateway", "--tail=50")):
+        assert time.monotonic() < end, log
+        time.sleep(1)
+    begun = time.time_ns()
+    time.sleep(3)
+    before = len(deployed.documents)
+    assert all(item["time"] < begun for item in deployed.documents if item["signal"] == "logs")
+    deployed.api.run(*install, f"--set=secret.apiKey={KEY}", "--wait", "--timeout=90s", timeout=120)
+    wanted = of_shop(deployed, "logs", "checkout")
+    deployed.wait(lambda item: wanted(item) and item["time"] > begun + 5_000_000_000, "a line of later")
+    assert len(deployed.documents) > before
+    numbers = [json.loads(item["body"])["number"] for item in deployed.documents if wanted(item) and item["time"]]
+    assert sorted(numbers) == list(range(min(numbers), max(numbers) + 1))
