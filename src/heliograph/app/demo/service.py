@@ -149,7 +149,7 @@ class Service:
         attributes: dict[str, str | int] = {"http.request.method": "POST", "http.route": request.path}
         with self.tracer.start_as_current_span(
             f"POST {request.path}",
-            context=propagate.extract(dict(request.headers)),
+            context=propagate.extract({name.lower(): value for name, value in request.headers.items()}),
             kind=SpanKind.SERVER,
             attributes=attributes,
             record_exception=False,
