@@ -6,6 +6,7 @@ looking at thousands of folders where nothing happens costs one stat call each, 
 which nothing happened there, at least every second.
 """
 
+import errno
 import os
 import re
 import stat
@@ -96,7 +97,8 @@ class _Folder:
 
 
 class Finder:
-    """Bound to one configuration. `find` gives the paths that are there now."""
+    """Bound to one configuration. `find` gives the paths that are there now. denied: folders that may not be looked
+    into -> why."""
 
     def __init__(self, config: FileLogConfig) -> None:
         self._patterns = [pattern for text in config.include for pattern in alternatives(os.path.normpath(text))]
@@ -107,6 +109,7 @@ class Finder:
         self._compiled: dict[str, re.Pattern[str]] = {}
         self._literals: dict[str, bool] = {}
         self._paths: list[str] | None = None
+        self.denied: dict[str, str] = {}
 
     def find(self) -> list[str]:
         """Paths, without repetition; sorted, or in the order that the configuration asks for. The same list object as
@@ -114,6 +117,7 @@ class Finder:
         if self._paths is not None and self._unchanged():
             return self._paths
         self._literals = {}
+        self.denied = {}
         paths = self._look()
         # times of files, and what an order makes of them, change without a folder changing
         self._paths = None if self._age or self._ordering.sort_by else paths
@@ -170,6 +174,8 @@ class Finder:
             there = self._literals[path] = _is_file(path)
             if there:
                 yield path
+            elif not os.access(folder, os.X_OK) and os.path.isdir(folder):
+                self.denied[folder] = os.strerror(errno.EACCES)
             return
         regex = self._compiled.get(part)
         if regex is None:
@@ -203,7 +209,9 @@ class Finder:
                         (folder.folders if entry.is_dir() else folder.files).append(entry.name)
                     except OSError:
                         continue
-        except OSError:
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError | NotADirectoryError):
+                self.denied[path] = error.strerror or str(error)
             folder.modified, folder.listed = -1, now
             folder.files, folder.folders = [], []
         return folder

@@ -66,6 +66,8 @@ class FileLog:
         self._raw = 0
         self._ended = False
         self._unsaved = False
+        self._denied: dict[str, str] = {}
+        self._trouble = ""
         self._turn = 0
 
     async def start(self, host: Host) -> None:
@@ -131,6 +133,7 @@ class FileLog:
                     next_scan = now + max(self._config.poll_interval * 0.9, cost / _SCAN_SHARE)
                 complete = self._tracker.look(paths, now, time.time(), skip)
                 skip = skip and not complete
+                self._notice(paths)
                 more = await self._sweep(now)
                 await self._flush()
                 self._delete_finished()
@@ -147,6 +150,28 @@ class FileLog:
                 await self._hand_over()
         except _Stopped:
             return
+
+    def _notice(self, paths: list[str]) -> None:
+        """What cannot be read shows in health; the rest is read meanwhile."""
+        denied = self._finder.denied
+        if denied != self._denied:
+            for folder in denied.keys() - self._denied.keys():
+                self._log.error("cannot look into %s: %s; files below it are not read", folder, denied[folder])
+            self._denied = dict(denied)
+        trouble = {**denied, **self._tracker.troubled(paths)}
+        names = ", ".join(f"{path}: {reason}" for path, reason in list(trouble.items())[:3])
+        text = f"cannot read {names}{f' and {len(trouble) - 3} more' if len(trouble) > 3 else ''}" if trouble else ""
+        if text != self._trouble:
+            self._trouble = text
+            self._report_health()
+
+    def _report_health(self) -> None:
+        if self._host is None or self._unsaved:
+            return
+        if self._trouble:
+            self._host.report(Status.RECOVERABLE_ERROR, self._trouble)
+        else:
+            self._host.report(Status.OK)
 
     async def _rest(self) -> None:
         """Until the next round, or the end."""
@@ -278,8 +303,7 @@ class FileLog:
                 self._drop(batch, "refused", f"is refused by the pipeline for good: {error}")
                 return
             else:
-                if not self._unsaved:
-                    self._host.report(Status.OK)
+                self._report_health()
                 return
 
     def _drop(self, batch: Batch, reason: str, problem: str) -> None:
@@ -332,7 +356,8 @@ class FileLog:
         else:
             if self._unsaved and self._host is not None:
                 self._log.info("the checkpoint is kept again")
-                self._host.report(Status.OK)
+                self._unsaved = False
+                self._report_health()
             self._unsaved = False
         if final and not self._batches:
             self._checkpoint.close()

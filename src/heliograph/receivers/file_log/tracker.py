@@ -384,6 +384,13 @@ class Tracker:
         self._troubled[path] = text
         self._log.error("cannot read %s: %s; other files go on", path, text)
 
+    def troubled(self, paths: Iterable[str]) -> dict[str, str]:
+        """Which of these paths cannot be read, and why."""
+        if self._troubled:
+            there = set(paths)
+            self._troubled = {path: text for path, text in self._troubled.items() if path in there}
+        return self._troubled
+
     def _untrouble(self, path: str) -> None:
         if self._troubled.pop(path, None) is not None:
             self._log.info("%s can be read again", path)
