@@ -65,11 +65,11 @@ def upstream(path: Path) -> dict[Key, Row]:
                         whole = "asInt" in point
                         rows[metric["name"], _json_attributes(point), resource] = Row(
                             float(point["asInt"] if whole else point["asDouble"]),
-                            metric["unit"],
+                            metric.get("unit", ""),
                             kind,
                             metric[kind].get("isMonotonic", False),
                             "as_int" if whole else "as_double",
-                            int(point["startTimeUnixNano"]),
+                            int(point.get("startTimeUnixNano", 0)),
                             scope["scope"]["name"],
                             found.get("schemaUrl", ""),
                         )
