@@ -2,12 +2,14 @@
 
 Detectors of this machine block and run in a thread; those that ask a service are coroutines with an Asker. One of
 those fails for now: it is asked again, a second later and then twice as late each time, until the timeout.
+Only those in use are loaded.
 """
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +18,10 @@ from heliograph.otlp.attributes import Value
 from heliograph.processors.resource_detection.asking import Asker, pause
 from heliograph.processors.resource_detection.config import ResourceDetectionConfig
 from heliograph.processors.resource_detection.detected import Absent, Detected, DetectionError, Unavailable
-from heliograph.processors.resource_detection.detectors import (
-    aks,
-    azure,
-    docker,
-    ec2,
-    ecs,
-    eks,
-    env,
-    gcp,
-    k8s_api,
-    kubeadm,
-    system,
-)
 
-_BLOCKING: Mapping[str, Callable[[Any], Detected]] = {"env": env.detect, "system": system.detect}
-_ASKING: Mapping[str, Callable[[Any, Asker], Awaitable[Detected]]] = {
-    "aks": aks.detect,
-    "azure": azure.detect,
-    "docker": docker.detect,
-    "ec2": ec2.detect,
-    "ecs": ecs.detect,
-    "eks": eks.detect,
-    "gcp": gcp.detect,
-    "k8s_api": k8s_api.detect,
-    "k8snode": k8s_api.detect,
-    "kubeadm": kubeadm.detect,
-}
+_PACKAGE = "heliograph.processors.resource_detection.detectors"
+_BLOCKING = ("env", "system")
+_MODULES = {"k8snode": "k8s_api"}
 _FIRST_PAUSE = 1.0
 
 
@@ -99,13 +78,15 @@ async def detect(
 
 async def _run(name: str, config: ResourceDetectionConfig, asker: Asker) -> Detected:
     options = getattr(config, name, None)
+    detector: Callable[..., Any] = import_module(f"{_PACKAGE}.{_MODULES.get(name, name)}").detect
     try:
         if name in _BLOCKING:
-            return await asyncio.to_thread(_BLOCKING[name], options)
+            return await asyncio.to_thread(detector, options)
         wait = _FIRST_PAUSE
         while True:
             try:
-                return await _ASKING[name](options, asker)
+                found: Detected = await detector(options, asker)
+                return found
             except Unavailable as error:
                 asker.found, asker.failure = True, str(error)
             await pause(wait)

@@ -102,7 +102,9 @@ def _machine_id() -> str:
 def _up_interfaces() -> list[str]:
     states = psutil.net_if_stats()
     names = (name for _, name in socket.if_nameindex())
-    return [name for name in names if name in states and states[name].isup and "loopback" not in states[name].flags]
+    # upstream asks for "up" (IFF_UP); psutil's isup wants a carrier too, which a bridge without members has not
+    flags = {name: states[name].flags.split(",") for name in names if name in states}
+    return [name for name, having in flags.items() if "up" in having and "loopback" not in having]
 
 
 def _addresses() -> Value:
