@@ -1,6 +1,7 @@
 """What all tests may use: free ports, the lab with its peers, and the upstream Collector as a process."""
 
 import asyncio
+import base64
 import os
 import shutil
 import signal
@@ -9,10 +10,13 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
 import trustme
 
@@ -163,6 +167,55 @@ def elasticsearch_url(lab: Path) -> Iterator[str]:
     if running:
         yield running
         return
+    with _elasticsearch(lab) as said:
+        yield said["url"]
+
+
+@dataclass(frozen=True, slots=True)
+class SecureElasticsearch:
+    """Elasticsearch that asks for credentials. password: of the user elastic."""
+
+    url: str
+    password: str
+
+    async def api_key(self, role: dict[str, object]) -> str:
+        """A new API key with one role, in its encoded form."""
+        made = await self.call("POST", "/_security/api_key", {"name": "test", "role_descriptors": {"role": role}})
+        encoded: str = made["encoded"]
+        return encoded
+
+    async def invalidate(self, key: str) -> None:
+        """Take a key away."""
+        id = base64.b64decode(key).decode().partition(":")[0]
+        await self.call("DELETE", "/_security/api_key", {"ids": [id]})
+
+    async def call(self, method: str, path: str, body: object = None) -> Any:
+        """A request of the user elastic's."""
+        credentials = base64.b64encode(f"elastic:{self.password}".encode()).decode()
+        async with (
+            aiohttp.ClientSession(headers={"Authorization": f"Basic {credentials}"}) as session,
+            session.request(method, self.url + path, json=body) as answer,
+        ):
+            assert answer.status < 300, await answer.text()
+            return await answer.json()
+
+
+@pytest.fixture(scope="session")
+def secure_elasticsearch(lab: Path) -> Iterator[SecureElasticsearch]:
+    """The lab's real Elasticsearch with its security switched on ($ELASTICSEARCH_SECURE_LAB_URL, with user and
+    password in it, names one that runs already)."""
+    running = os.environ.get("ELASTICSEARCH_SECURE_LAB_URL")
+    if running:
+        parts = urlsplit(running)
+        yield SecureElasticsearch(f"{parts.scheme}://{parts.hostname}:{parts.port}", parts.password or "")
+        return
+    with _elasticsearch(lab, "--secure") as said:
+        yield SecureElasticsearch(said["url"], said["password"])
+
+
+@contextmanager
+def _elasticsearch(lab: Path, *options: str) -> Iterator[dict[str, str]]:
+    """Start one for as long as needed; gives what the command says: url, password."""
     command = lab / "elasticsearch" / "elasticsearch"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -171,10 +224,16 @@ def elasticsearch_url(lab: Path) -> Iterator[str]:
     folder = tempfile.mkdtemp(prefix="heliograph-elasticsearch-")
     os.chmod(folder, 0o755)
     up = subprocess.run(
-        [command, "up", "--port", port, "--dir", folder, "--heap", "512m"], capture_output=True, text=True, check=False
+        [command, "up", "--port", port, "--dir", folder, "--heap", "512m", *options],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if up.returncode != 0:
         pytest.fail(f"Elasticsearch did not start:\n{up.stdout}\n{up.stderr}")
-    yield next(line.partition("url: ")[2] for line in up.stdout.splitlines() if line.startswith("url: "))
-    subprocess.run([command, "down", "--port", port, "--dir", folder], capture_output=True, check=False)
-    shutil.rmtree(folder, ignore_errors=True)
+    lines = (line.partition(": ") for line in up.stdout.splitlines())
+    try:
+        yield {name: value for name, colon, value in lines if colon}
+    finally:
+        subprocess.run([command, "down", "--port", port, "--dir", folder], capture_output=True, check=False)
+        shutil.rmtree(folder, ignore_errors=True)

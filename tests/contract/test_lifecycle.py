@@ -27,6 +27,8 @@ MINIMAL: dict[tuple[Kind, str], dict[str, Any]] = {
     (Kind.RECEIVER, "file_log"): {"include": ["TMP/*.log"]},
     (Kind.RECEIVER, "host_metrics"): {"scrapers": {"load": {}}},
     (Kind.RECEIVER, "k8s_cluster"): {"auth_type": "none"},
+    (Kind.RECEIVER, "k8s_events"): {"auth_type": "none"},
+    (Kind.RECEIVER, "k8s_objects"): {"auth_type": "none", "objects": [{"name": "pods"}]},
     (Kind.RECEIVER, "kubelet_stats"): {"auth_type": "none", "endpoint": "127.0.0.1:PORT"},
     (Kind.RECEIVER, "otlp"): {
         "protocols": {"grpc": {"endpoint": "127.0.0.1:PORT"}, "http": {"endpoint": "127.0.0.1:PORT"}}
@@ -40,6 +42,7 @@ MINIMAL: dict[tuple[Kind, str], dict[str, Any]] = {
     (Kind.EXPORTER, "file"): {"path": "TMP/out.json"},
     (Kind.EXPORTER, "otlp_grpc"): {"endpoint": "127.0.0.1:PORT", "tls": {"insecure": True}},
     (Kind.EXPORTER, "otlp_http"): {"endpoint": "http://127.0.0.1:PORT"},
+    (Kind.EXTENSION, "apikeyauth"): {"endpoint": "http://127.0.0.1:PORT"},
     (Kind.EXTENSION, "basicauth"): {"client_auth": {"username": "u", "password": "p"}},
     (Kind.EXTENSION, "bearertokenauth"): {"token": "secret"},
     (Kind.EXTENSION, "file_storage"): {"directory": "TMP"},

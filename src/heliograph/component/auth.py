@@ -20,7 +20,8 @@ class ServerAuth(Protocol):
 
     async def authenticate(self, headers: Mapping[str, tuple[str, ...]], path: str) -> Mapping[str, str]:
         """Headers have lower-case names. Returns what is known of the sender (`Context.auth`).
-        Raises Unauthenticated or PermissionDenied."""
+        Raises Unauthenticated or PermissionDenied; Retryable when it cannot be said now (the sender is told to keep
+        the data), Permanent when the request lacks what is needed to say it."""
 
 
 @runtime_checkable

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import cast
 
 from heliograph.component.auth import PermissionDenied, Unauthenticated
+from heliograph.component.errors import DeliveryError
 from heliograph.net.grpc import answers
 from heliograph.net.grpc.active_call import ActiveCall, address_of, repeats_pseudo_header
 from heliograph.net.grpc.call import Call
@@ -32,6 +33,7 @@ from heliograph.net.grpc.status import (
     UNIMPLEMENTED,
     UNKNOWN,
     GrpcError,
+    undecided,
 )
 from heliograph.net.http2 import frames
 from heliograph.net.http2.connection import Connection
@@ -322,6 +324,8 @@ class ServerConnection(asyncio.Protocol):
             self._ended(active, GrpcError(UNAUTHENTICATED, str(error) or "unauthenticated"), b"")
         except PermissionDenied as error:
             self._ended(active, GrpcError(PERMISSION_DENIED, str(error) or "permission denied"), b"")
+        except DeliveryError as error:
+            self._ended(active, undecided(error), b"")
         except asyncio.CancelledError:
             self._ended(active, active.ending, b"")
         except Exception:

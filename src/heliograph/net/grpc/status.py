@@ -9,6 +9,7 @@ import binascii
 from typing import Final
 from urllib.parse import unquote
 
+from heliograph.component.errors import DeliveryError, Overloaded, Permanent, Retryable
 from heliograph.otlp.wire import field, read_varint, varint
 
 OK: Final = 0
@@ -68,6 +69,14 @@ class GrpcError(Exception):
 
     def __str__(self) -> str:
         return f"{status_name(self.status)}: {self.message}"
+
+
+def undecided(error: DeliveryError) -> GrpcError:
+    """The end of a call whose sender's rights cannot be told."""
+    if isinstance(error, Permanent):
+        return GrpcError(error.code, str(error))
+    after = error.after if isinstance(error, Retryable) else None
+    return GrpcError(RESOURCE_EXHAUSTED if isinstance(error, Overloaded) else UNAVAILABLE, str(error), after)
 
 
 def status_name(status: int) -> str:

@@ -112,34 +112,53 @@ class HttpClient:
         if session is not None:
             await session.close()
 
-    async def post(self, url: str, body: bytes, content_type: str, context: Context) -> Answer:
-        """Send a body, compressed as configured. Raises Retryable for whatever the network does, Permanent for a URL
-        that cannot be."""
-        session = self._session
-        if session is None:
-            raise Retryable(f"{url}: not started")
+    async def post(
+        self, url: str, body: bytes, content_type: str, context: Context, more: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Send a body, compressed as configured. more: headers of this request, which win over the configured ones.
+        Raises Retryable for whatever the network does, Permanent for a URL that cannot be."""
         headers = {"Content-Type": content_type}
         if self._encoding:
             body = compress(self._encoding, body, self._level)
             headers["Content-Encoding"] = self._encoding
+        return await self._request("POST", url, body, headers, context, more)
+
+    async def get(self, url: str, context: Context, more: Mapping[str, str] | None = None) -> Answer:
+        """Ask. Arguments and errors as those of `post`."""
+        return await self._request("GET", url, None, {}, context, more)
+
+    async def _request(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        headers: dict[str, str],
+        context: Context,
+        more: Mapping[str, str] | None,
+    ) -> Answer:
+        session = self._session
+        if session is None:
+            raise Retryable(f"{url}: not started")
         if self._auth is not None:
             headers |= await self._auth.headers(context)
+        headers |= more or {}
         try:
             try:
-                return await self._exchange(session, url, body, headers)
+                return await self._exchange(session, method, url, body, headers)
             except aiohttp.ServerDisconnectedError:
-                return await self._exchange(session, url, body, headers)
+                return await self._exchange(session, method, url, body, headers)
         except aiohttp.InvalidURL:
             raise Permanent(f"{url} is not a valid URL", code=3) from None
         except (aiohttp.ClientError, OSError, EOFError) as error:
             raise Retryable(f"{url}: {_reason(error)}") from error
 
     async def _exchange(
-        self, session: aiohttp.ClientSession, url: str, body: bytes, headers: Mapping[str, str]
+        self, session: aiohttp.ClientSession, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
     ) -> Answer:
-        async with session.post(
+        async with session.request(
+            method,
             url,
-            data=body if len(body) < _WHOLE else io.BytesIO(body),
+            data=body if body is None or len(body) < _WHOLE else io.BytesIO(body),
             headers=headers,
             proxy=self._config.proxy_url or _environment_proxy(url),
             server_hostname=self._config.tls.server_name_override or None,

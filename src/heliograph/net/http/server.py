@@ -11,6 +11,7 @@ connection that never ends is a way to fill the process.
 
 import asyncio
 import logging
+import math
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,11 +22,13 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from heliograph.component.auth import PermissionDenied, ServerAuth, Unauthenticated
+from heliograph.component.errors import DeliveryError, Overloaded, Permanent, Retryable
 from heliograph.net.address import listen
 from heliograph.net.compression import ENCODINGS, TooLarge
 from heliograph.net.config import HTTPServerConfig
 from heliograph.net.http.body import Body, Budget, Gone, NoRoom, TooSlow
 from heliograph.net.http.cors import Cors
+from heliograph.net.http.status import http_status
 from heliograph.net.pace import MAX_CONNECTIONS
 from heliograph.otlp.errors import MalformedPayload
 
@@ -180,6 +183,8 @@ class HttpServer:
                 return self._wording(content_type, 401, str(error))
             except PermissionDenied as error:
                 return self._wording(content_type, 403, str(error))
+            except DeliveryError as error:
+                return self._undecided(content_type, error)
         route = self._routes.get(request.path)
         if route is None:
             return Response(404, b"404 page not found\n")
@@ -234,6 +239,15 @@ class HttpServer:
     def _closing(self, content_type: str, status: int, message: str) -> Response:
         response = self._wording(content_type, status, message)
         response.headers["Connection"] = "close"
+        return response
+
+    def _undecided(self, content_type: str, error: DeliveryError) -> Response:
+        """The answer when the authenticator cannot say who the sender is."""
+        if isinstance(error, Permanent):
+            return self._wording(content_type, http_status(error.code), str(error))
+        response = self._wording(content_type, 429 if isinstance(error, Overloaded) else 503, str(error))
+        if isinstance(error, Retryable) and error.after is not None:
+            response.headers["Retry-After"] = str(max(1, math.ceil(error.after)))
         return response
 
     def _credentials(
