@@ -216,7 +216,7 @@ def test_a_token_is_read_again_when_it_is_a_minute_old(tmp_path: Path) -> None:
 def test_pauses_grow_to_half_a_minute_with_chance_in_them() -> None:
     for failures in range(1, 40):
         longest = min(watching.LONGEST_PAUSE, watching.FIRST_PAUSE * 2 ** (failures - 1))
-        pauses = {watching._pause(failures) for _ in range(20)}
+        pauses = {watching.back_off(failures) for _ in range(20)}
         assert all(longest / 2 <= pause <= longest for pause in pauses)
         assert len(pauses) > 1
 

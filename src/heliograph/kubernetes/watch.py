@@ -95,7 +95,7 @@ class Watch:
                 failures += 1
                 refusals += error.status != 0
                 if not (self._reflector.refused(error.status) and failures < 2):
-                    pause = max(_pause(failures), min(error.after or 0.0, LONGEST_PAUSE))
+                    pause = max(back_off(failures), min(error.after or 0.0, LONGEST_PAUSE))
                     self._trouble(str(error))
                 if isinstance(error, BadAnswer) or refusals >= _REFUSALS:
                     self._reflector.restart()
@@ -105,7 +105,7 @@ class Watch:
                 _LOG.exception("watching %s", self._reflector.resource.plural)
                 self._reflector.restart()
                 self._trouble(f"{type(error).__name__}: {error}")
-                pause = _pause(failures)
+                pause = back_off(failures)
             if pause:
                 await self._clock.sleep(pause)
 
@@ -157,7 +157,7 @@ class Watch:
             listener.troubled(resource, scope, problem)
 
 
-def _pause(failures: int) -> float:
+def back_off(failures: int) -> float:
     """Seconds before the next try: doubling, with half of it left to chance."""
     longest: float = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 10))
     return longest * random.uniform(0.5, 1.0)
