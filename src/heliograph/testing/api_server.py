@@ -19,6 +19,7 @@ from heliograph.testing.wait import until
 _PLURALS = {"Pod": "pods", "Namespace": "namespaces", "Node": "nodes", "ReplicaSet": "replicasets", "Job": "jobs"}
 _PLURALS |= {"Lease": "leases", "Event": "events"}
 _PLURALS |= {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
+_PLURALS |= {"Service": "services", "EndpointSlice": "endpointslices", "ClusterResourceQuota": "clusterresourcequotas"}
 
 
 GROUPS: dict[str, dict[str, list[str]]] = {

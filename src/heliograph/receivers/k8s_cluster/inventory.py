@@ -3,7 +3,7 @@
 A Listener of all watches. An object that changes is read and encoded at once, and let go.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from heliograph.component.clock import Clock
 from heliograph.component.scrape import Scrape
@@ -14,6 +14,7 @@ from heliograph.receivers.k8s_cluster.news import News
 from heliograph.receivers.k8s_cluster.readings import Reading, Readings, endpoints, service
 
 SCRAPER = "k8s_cluster"
+_SHOWN = 3
 _Place = tuple[str, str]
 _Counts = dict[_Place, tuple[int, int, int]]
 
@@ -51,12 +52,14 @@ class Inventory:
         return all(watch in self._listed or watch in self._problems for watch in self._watched)
 
     @property
-    def problems(self) -> Mapping[str, str]:
-        """Plural of a kind -> why it cannot be watched."""
-        found: dict[str, list[str]] = {}
+    def problem(self) -> str:
+        """What cannot be watched, and why; "" when all is well."""
+        found: dict[str, str] = {}
         for (resource, _), problem in self._problems.items():
-            found.setdefault(resource.plural, []).append(problem)
-        return {plural: "; ".join(sorted(set(texts))) for plural, texts in sorted(found.items())}
+            found.setdefault(resource.plural, problem)
+        texts = [f"{plural}: {found[plural]}" for plural in sorted(found)]
+        more = f"; and {len(texts) - _SHOWN} more kinds" if len(texts) > _SHOWN else ""
+        return "; ".join(texts[:_SHOWN]) + more
 
     def applied(self, resource: Resource, found: Object) -> None:
         """Read the object, and keep what is reported of it."""
@@ -113,7 +116,8 @@ class Inventory:
         for piece in self._services_now():
             parts.append(sections.part(piece))
             points += piece[1].points
-        return Scrape(parts, {SCRAPER: points}, dict(self.problems))
+        problem = self.problem
+        return Scrape(parts, {SCRAPER: points}, {"watches": problem} if problem else {})
 
     def _services_now(self) -> tuple[Piece, ...]:
         if not self._services:

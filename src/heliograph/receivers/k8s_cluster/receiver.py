@@ -204,8 +204,8 @@ class K8sClusterReceiver:
         inventory, host = self._inventory, self._host
         if inventory is None or host is None or self._reporting:
             return  # a report of metrics says the same
-        problems = "; ".join(f"cannot watch {plural}: {problem}" for plural, problem in inventory.problems.items())
-        host.report(Status.RECOVERABLE_ERROR if problems else Status.OK, problems)
+        problem = inventory.problem
+        host.report(Status.RECOVERABLE_ERROR if problem else Status.OK, problem and f"cannot watch {problem}")
 
     def _scrape(self) -> "asyncio.Future[Scrape]":
         future: asyncio.Future[Scrape] = asyncio.get_running_loop().create_future()
