@@ -24,6 +24,9 @@ from setuptools._distutils.ccompiler import new_compiler
 from setuptools._distutils.sysconfig import customize_compiler
 
 HOT: tuple[str, ...] = (
+    "src/heliograph/connectors/elasticapm/cells.py",
+    "src/heliograph/connectors/elasticapm/histogram.py",
+    "src/heliograph/connectors/elasticapm/spans.py",
     "src/heliograph/exporters/elasticsearch/attribute.py",
     "src/heliograph/exporters/elasticsearch/documents.py",
     "src/heliograph/exporters/elasticsearch/histogram.py",

@@ -195,7 +195,7 @@ class ElasticApmConnector:
                 await clock.sleep(left / 1e9)
             async with self._turn:
                 await self._commit()
-                await self._write(end)
+                await self._write(self._aggregator.slot(clock.now_ns()))
 
     def _report(self) -> None:
         error = self._keeper.error
