@@ -36,6 +36,7 @@ _FACTORIES: tuple[tuple[Kind, str, tuple[str, ...], str], ...] = (
     (Kind.EXTENSION, "bearertokenauth", (), "extensions.bearertokenauth"),
     (Kind.EXTENSION, "cgroup_runtime", ("cgroupruntime",), "extensions.cgroup_runtime"),
     (Kind.EXTENSION, "file_storage", (), "extensions.file_storage"),
+    (Kind.EXTENSION, "headers_setter", (), "extensions.headers_setter"),
     (Kind.EXTENSION, "health_check", (), "extensions.health_check"),
     (Kind.EXTENSION, "k8s_leader_elector", (), "extensions.k8s_leader_elector"),
 )

@@ -46,6 +46,7 @@ MINIMAL: dict[tuple[Kind, str], dict[str, Any]] = {
     (Kind.EXTENSION, "basicauth"): {"client_auth": {"username": "u", "password": "p"}},
     (Kind.EXTENSION, "bearertokenauth"): {"token": "secret"},
     (Kind.EXTENSION, "file_storage"): {"directory": "TMP"},
+    (Kind.EXTENSION, "headers_setter"): {"headers": [{"key": "a", "value": "b"}]},
     (Kind.EXTENSION, "health_check"): {"endpoint": "127.0.0.1:PORT"},
     (Kind.EXTENSION, "k8s_leader_elector"): {"auth_type": "none", "lease_name": "a", "lease_namespace": "b"},
 }

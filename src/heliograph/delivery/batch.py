@@ -4,7 +4,7 @@ Rules, after upstream's `sending_queue::batch`:
 - a batch is sent when it reaches min_size, or flush_timeout after its first entry came (unlike upstream also when the
   queue is full and nothing is being sent: then no more can come, and waiting would only hold up the sender);
 - a batch never exceeds max_size (0: no limit); a single record that is greater goes alone;
-- entries whose listed metadata differ never meet.
+- entries whose listed metadata differ never meet; of entries that meet, those metadata stay known.
 
 A batch is filled with whole Resource* messages. Upstream cuts the next request in the middle of a resource to fill a
 batch to the last record; here the batch leaves a little smaller instead, which saves copying the resource.
@@ -22,11 +22,13 @@ from heliograph.otlp.split import split_bytes, split_items
 
 
 class Work:
-    """What is sent at once: the data, and what entries it is made of as (entry, items). batch: as the sender has it."""
+    """What is sent at once: the data, and what entries it is made of as (entry, items). batch: as the sender has it.
+    common: the context when entries of different ones meet."""
 
-    __slots__ = ("batch", "context", "items", "parts", "pieces", "size")
+    __slots__ = ("batch", "common", "context", "items", "parts", "pieces", "size")
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, common: Context = NO_CONTEXT) -> None:
+        self.common = common
         self.batch: Batch | None = None
         self.context = context
         self.parts: list[bytes] = []
@@ -37,7 +39,7 @@ class Work:
     def add(self, entry: Entry, parts: Sequence[bytes], items: int, size: int) -> None:
         """Append data of an entry."""
         if self.pieces and self.context is not entry.context and self.context != entry.context:
-            self.context = NO_CONTEXT
+            self.context = self.common
         self.parts.extend(parts)
         self.items += items
         self.size += size
@@ -69,7 +71,7 @@ class Batcher:
         """Take an entry; returns the batches that are ready now. entry.pieces is set to the number of them it is in."""
         key = self._partition(entry.context)
         held = self._pending.pop(key, None)
-        since, pending = held if held is not None else (now, Work(entry.context))
+        since, pending = held if held is not None else (now, self._work(entry))
         entry.pieces = 0
         ready: deque[Work] = deque()
         size = self._size(parts) if self._by_bytes else entry.items
@@ -110,18 +112,25 @@ class Batcher:
             size = wire_size(part) if self._by_bytes else items
             if pending.size and pending.size + size > limit:
                 ready.append(pending)
-                pending = Work(entry.context)
+                pending = self._work(entry)
             if size <= limit:
                 _append(pending, entry, (part,), items, size)
                 continue
             pieces = self._split(self._signal, [part], limit)
             for piece, piece_items in pieces[:-1]:
-                full = Work(entry.context)
+                full = self._work(entry)
                 _append(full, entry, piece, piece_items, limit)
                 ready.append(full)
             piece, piece_items = pieces[-1]
             _append(pending, entry, piece, piece_items, self._size(piece) if self._by_bytes else piece_items)
         return pending
+
+    def _work(self, entry: Entry) -> Work:
+        """An empty work for entries like this one: what parts batches is known of all of them."""
+        if not self._keys:
+            return Work(entry.context)
+        known = entry.context.metadata
+        return Work(entry.context, Context(metadata={name: known[name] for name in self._keys if name in known}))
 
     def _partition(self, context: Context) -> tuple[tuple[str, ...] | None, ...]:
         return tuple(context.metadata.get(name) for name in self._keys)

@@ -180,8 +180,15 @@ async def test_without_insecure_tls_is_used_even_for_http() -> None:
 
 async def test_credentials_are_not_sent_in_plain_text() -> None:
     """`auth` with `tls::insecure` does not start."""
+
+    class Tokens:
+        async def headers(self, context: Context) -> dict[str, str]:
+            return {"authorization": "Bearer t"}
+
+    ours = exporter(1, auth={"authenticator": "tokens"})
+    ours.host.extensions["tokens"] = Tokens()
     with pytest.raises(StartError, match="plain text"):
-        await exporter(1, auth={"authenticator": "bearertokenauth"}).__aenter__()
+        await ours.__aenter__()
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ import aiohttp
 from isal import igzip
 
 from heliograph import __version__
-from heliograph.component.auth import ClientAuth
+from heliograph.component.auth import ClientAuth, with_credentials
 from heliograph.component.batch import NO_CONTEXT, Context
 from heliograph.component.clock import Clock
 from heliograph.component.lifecycle import Host
@@ -223,12 +223,7 @@ class Client:
             all_headers["Authorization"] = node.authorization
         for name, value in self._config.headers.items():
             all_headers[name] = f"{value:s}"
-        if self._auth is not None:
-            for name, credential in (await self._auth.headers(context)).items():
-                for known in [known for known in all_headers if known.lower() == name.lower()]:
-                    del all_headers[known]
-                all_headers[name] = credential
-        return all_headers
+        return all_headers if self._auth is None else await with_credentials(self._auth, all_headers, context)
 
 
 USER_AGENT = f"Heliograph/{__version__} ({sys.platform}/{platform.machine()})"

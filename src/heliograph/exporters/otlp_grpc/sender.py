@@ -9,7 +9,7 @@ import asyncio
 import re
 from collections.abc import Sequence
 
-from heliograph.component.auth import ClientAuth
+from heliograph.component.auth import ClientAuth, secret, with_credentials
 from heliograph.component.batch import Batch, Context
 from heliograph.component.errors import Denied, MalformedPayload, Permanent, Retryable, StartError
 from heliograph.component.factory import Settings
@@ -84,11 +84,11 @@ class OTLPGRPCSender:
         """Find the authenticator, load certificates; the connection is made by the first call. Raises StartError."""
         config = self._config
         if config.auth is not None:
-            if not config.secure:
+            self._auth = host.extension(config.auth.authenticator, ClientAuth)  # type: ignore[type-abstract]
+            if not config.secure and secret(self._auth):
                 raise StartError(
                     f"{self._name}: auth sends credentials, and tls::insecure sends them in plain text: use TLS"
                 )
-            self._auth = host.extension(config.auth.authenticator, ClientAuth)  # type: ignore[type-abstract]
         context = None
         if config.secure:
             try:
@@ -133,8 +133,7 @@ class OTLPGRPCSender:
     async def _send(self, parts: Sequence[bytes], items: int, context: Context) -> SendResult:
         metadata = self._metadata
         if self._auth is not None:
-            added = await self._auth.headers(context)
-            metadata = [pair for pair in metadata if pair[0] not in added] + list(added.items())
+            metadata = list((await with_credentials(self._auth, dict(metadata), context)).items())
         try:
             answer = await self._call(request(parts), metadata)
         except GrpcError as error:

@@ -19,7 +19,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 
 from heliograph import __version__
-from heliograph.component.auth import ClientAuth
+from heliograph.component.auth import ClientAuth, with_credentials
 from heliograph.component.batch import Context
 from heliograph.component.errors import Permanent, Retryable, StartError
 from heliograph.component.lifecycle import Host
@@ -72,6 +72,7 @@ class HttpClient:
         self._auth: ClientAuth | None = None
         self._session: aiohttp.ClientSession | None = None
         self._tls: ssl.SSLContext | None = None
+        self._fixed: dict[str, str] = {}
 
     async def open(self, host: Host, name: str) -> None:
         """Find the authenticator, load certificates. name: of the component, for messages. Raises StartError."""
@@ -93,12 +94,12 @@ class HttpClient:
             keepalive_timeout=None if config.disable_keep_alives else float(config.idle_conn_timeout) or 3600.0,
         )
         headers = {"User-Agent": USER_AGENT, **{name: f"{value:s}" for name, value in config.headers.items()}}
+        self._fixed = {name.lower(): value for name, value in headers.items()}
         self._session = aiohttp.ClientSession(
             connector=connector,
-            headers=headers,
             cookie_jar=aiohttp.CookieJar() if config.cookies is not None else aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=30.0),
-            skip_auto_headers=("Accept-Encoding",) if "Accept-Encoding" in headers else (),
+            skip_auto_headers=("Accept-Encoding",) if "accept-encoding" in self._fixed else (),
         )
 
     @property
@@ -117,10 +118,10 @@ class HttpClient:
     ) -> Answer:
         """Send a body, compressed as configured. more: headers of this request, which win over the configured ones.
         Raises Retryable for whatever the network does, Permanent for a URL that cannot be."""
-        headers = {"Content-Type": content_type}
+        headers = {"content-type": content_type}
         if self._encoding:
             body = compress(self._encoding, body, self._level)
-            headers["Content-Encoding"] = self._encoding
+            headers["content-encoding"] = self._encoding
         return await self._request("POST", url, body, headers, context, more)
 
     async def get(self, url: str, context: Context, more: Mapping[str, str] | None = None) -> Answer:
@@ -139,9 +140,9 @@ class HttpClient:
         session = self._session
         if session is None:
             raise Retryable(f"{url}: not started")
-        if self._auth is not None:
-            headers |= await self._auth.headers(context)
-        headers |= more or {}
+        fixed = {name: value for name, value in self._fixed.items() if name not in headers}
+        headers = await with_credentials(self._auth, {**headers, **fixed}, context)
+        headers |= {name.lower(): value for name, value in (more or {}).items()}
         try:
             try:
                 return await self._exchange(session, method, url, body, headers)
