@@ -6,6 +6,7 @@
 - With a storage, the version of what has been delivered is kept, and the next process goes on from there.
 """
 
+import logging
 import random
 from collections import deque
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from heliograph.kubernetes.errors import ApiError, BadAnswer
 from heliograph.kubernetes.watch import FIRST_PAUSE, LONGEST_PAUSE, back_off
 from heliograph.telemetry.component import ComponentTelemetry
 
+_LOG = logging.getLogger("heliograph.kubernetes")
 _SECONDS = (300.0, 600.0)  # how long a watch lasts
 _REFUSALS = 5  # of a watch, one after another, until its version is given up
 _RETRY_SECONDS = 1.0
@@ -74,9 +76,14 @@ class Versions:
 
     def save(self) -> None:
         """Keep what has moved."""
-        unsaved, self._unsaved = self._unsaved, {}
-        for key, version in unsaved.items():
-            self._values.set(key, version.encode())
+        while self._unsaved:
+            key, version = next(iter(self._unsaved.items()))
+            try:
+                self._values.set(key, version.encode())
+            except OSError as error:
+                _LOG.warning("the resource version of %s was not kept, and is tried again later: %s", key, error)
+                return
+            del self._unsaved[key]
 
     def end(self) -> None:
         """Keep what has moved, and from now on each move at once."""

@@ -160,7 +160,7 @@ class K8sObjectsReceiver:
                 self._chosen.append((one, next((kind for kind in named if kind.group == one.group), named[0])))
                 continue
             problem = f"the API has no kind {one.name!r}"
-            near = sorted({kind.plural for kind in kinds if one.name.lower().rstrip("s") in kind.plural})
+            near = sorted({kind.plural for kind in kinds if one.name.lower().rstrip("s") in kind.plural}, key=len)
             problem += f"; it has {', '.join(near[:5])}" if near else ""
             missing.append(problem)
             if self._config.error_mode == "ignore":
@@ -222,7 +222,10 @@ class K8sObjectsReceiver:
         host = self._host
         assert host is not None
         now = host.clock.now_ns()
-        found: dict[str, list[bytes]] = {}
+        groups: list[
+            tuple[str, list[bytes]]
+        ] = []  # of a namespace; of changes, only those in a row, to keep their order
+        known: dict[str, list[bytes]] = {}
         items = 0
         for change in changes:
             namespace = change.namespace
@@ -234,9 +237,12 @@ class K8sObjectsReceiver:
                 self._unreadable.add(1)
                 self._telemetry.log.warning("%s %s/%s cannot be read: %s", kind.plural, namespace, change.name, error)
                 continue
-            found.setdefault(namespace, []).append(made)
+            if namespace not in known or (one.watch and groups[-1][0] != namespace):
+                known[namespace] = []
+                groups.append((namespace, known[namespace]))
+            known[namespace].append(made)
             items += 1
-        return [resource_logs(namespace, records) for namespace, records in found.items()], items
+        return [resource_logs(namespace, records) for namespace, records in groups], items
 
     def _troubled(self, place: str, what: str, needed: str, error: ApiError | None) -> None:
         before = self._problems.pop(place, "")
