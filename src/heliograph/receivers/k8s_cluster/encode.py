@@ -24,6 +24,7 @@ SCHEMA_URL = field(3, b"https://opentelemetry.io/schemas/1.18.0")
 _MARK = b"\xff" + os.urandom(6) + b"\xff"  # never in UTF-8 text, and no value is it by chance
 _MARKED_TIME = int.from_bytes(_MARK, "little")
 _KEPT = 8192
+_ONE_BYTE = 128  # lengths below take one byte
 
 _ENTITIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "k8s.container": (
@@ -98,23 +99,41 @@ class Encoder:
         return Section(field(2, field(1, SCOPE) + metrics), points) if points else None
 
     def _resource(self, entity: str, attributes: Pairs, custom: bool) -> bytes:
-        there = [(name, value) for name, value in attributes if name in self._attributes and value != ""]
-        encoded = b"".join([encode_key_value(1, name, value) for name, value in there])
+        on = self._attributes
+        names: list[str] = []
+        chunks: list[bytes] = []
+        for name, value in attributes:
+            if value != "" and name in on:
+                names.append(name)
+                chunks.append(_pair(name, value))
         if not custom and entity not in _WITHOUT_REFERENCE:
-            encoded += self._reference(entity, {name for name, _ in there})
-        return field(1, encoded)
+            chunks.append(_reference(entity, tuple(names)))
+        return field(1, b"".join(chunks))
 
-    def _reference(self, entity: str, names: Collection[str]) -> bytes:
-        """The EntityRef of a resource, when what identifies the entity is there."""
-        identity, described = _ENTITIES.get(entity, (f"{entity}.uid", (f"{entity}.name",)))
-        if identity not in names:
-            return b""
-        return _encoded_reference(entity, identity, tuple(name for name in described if name in names))
+
+def _pair(name: str, value: str | bool) -> bytes:
+    """An attribute of a resource. The common one, a short text, is written without the general encoder."""
+    if isinstance(value, str):
+        key, text = _key(name), value.encode("utf-8", "replace")
+        size = len(text)
+        whole = len(key) + size + 4
+        if whole < _ONE_BYTE:
+            return b"".join((bytes((10, whole)), key, bytes((18, size + 2, 10, size)), text))
+    return encode_key_value(1, name, value)
 
 
 @lru_cache(maxsize=256)
-def _encoded_reference(entity: str, identity: str, described: tuple[str, ...]) -> bytes:
-    texts = [(2, entity), (3, identity), *((4, name) for name in described)]
+def _key(name: str) -> bytes:
+    return field(1, name.encode())
+
+
+@lru_cache(maxsize=256)
+def _reference(entity: str, names: tuple[str, ...]) -> bytes:
+    """The EntityRef of a resource with these attributes, when what identifies the entity is among them."""
+    identity, described = _ENTITIES.get(entity, (f"{entity}.uid", (f"{entity}.name",)))
+    if identity not in names:
+        return b""
+    texts = [(2, entity), (3, identity), *((4, name) for name in described if name in names)]
     return field(3, b"".join([field(number, text.encode()) for number, text in texts]))
 
 
