@@ -6,6 +6,7 @@ from bench.cases import (
     file_log_idle,
     file_log_operators,
     host_metrics_idle,
+    otlp_to_elasticapm_to_elasticsearch,
     otlp_to_elasticsearch,
     otlp_to_otlp,
 )
@@ -15,6 +16,7 @@ ALL: tuple[Case, ...] = (
     *file_log_operators.CASES,
     *otlp_to_otlp.CASES,
     *otlp_to_elasticsearch.CASES,
+    *otlp_to_elasticapm_to_elasticsearch.CASES,
     *host_metrics_idle.CASES,
     *file_log_idle.CASES,
 )
