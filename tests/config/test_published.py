@@ -29,7 +29,9 @@ VALID = (
     "linux/logs_metrics_traces.yml",
     "linux/platformlogs.yml",
     "linux/platformlogs_hostmetrics.yml",
+    "kube-stack/rendered/elasticsearch.cluster-stats.yaml",
     "kube-stack/rendered/elasticsearch.gateway.yaml",
+    "kube-stack/rendered/managed-otlp.cluster-stats.yaml",
 )
 """Those in which nothing is refused any more."""
 BY_NAME = re.compile(

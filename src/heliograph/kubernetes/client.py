@@ -61,6 +61,8 @@ class ApiClient:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+            for _ in range(2):  # aborted connections end in the next turns of the loop
+                await asyncio.sleep(0)
 
     async def body(self, path: str, query: Mapping[str, str], accept: str) -> bytes:
         """The whole answer of a GET. Raises ApiError."""
@@ -108,7 +110,11 @@ class ApiClient:
             ) as response:
                 if response.status not in (200, 201):
                     raise await self._refusal(method, path, response)
-                yield response.content
+                try:
+                    yield response.content
+                finally:
+                    if response.connection is not None and response.connection.transport is not None:
+                        response.connection.transport.abort()  # a farewell over TLS would wait for the other side
         except StartError as error:
             raise ApiError(str(error)) from None
         except (aiohttp.ClientError, OSError, EOFError) as error:
