@@ -146,7 +146,7 @@ class FileLog:
                 else:
                     await self._rest()
             if self._config.storage is None:
-                self._reader.chain.flush(time.time_ns(), everything=True)
+                self._reader.chain.flush(time.monotonic_ns(), everything=True)
                 await self._hand_over()
         except _Stopped:
             return
@@ -251,7 +251,7 @@ class FileLog:
                 file.note_head(file.read(limit, 0) if not file.is_gzip else b"", limit)
 
     async def _flush(self) -> None:
-        self._reader.chain.flush(time.time_ns())
+        self._reader.chain.flush(time.monotonic_ns())
         await self._hand_over()
 
     async def _hand_over(self) -> None:

@@ -206,7 +206,7 @@ class Chain:
         self.first.process(entry)
 
     def flush(self, now: int, everything: bool = False) -> None:
-        """Let go of entries held back too long (`now`: nanoseconds since the epoch), or of all."""
+        """Let go of entries held back too long (`now`: monotonic nanoseconds), or of all."""
         for operator in self._holders:
             operator.flush(now, everything)
 

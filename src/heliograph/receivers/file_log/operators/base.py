@@ -170,7 +170,7 @@ class Operator:
         self._logged, self._unlogged = now, 0
 
     def flush(self, now: int, everything: bool) -> None:
-        """Let go of entries held back for too long (`now`: nanoseconds), or of all."""
+        """Let go of entries held back for too long (`now`: monotonic nanoseconds), or of all."""
 
     def held(self) -> "Iterator[Entry]":
         """Entries held back."""

@@ -9,6 +9,7 @@ need `include_file_path`.
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -100,10 +101,11 @@ def _seconds(second: str, zone: str) -> int:
 
 
 class _Held:
-    __slots__ = ("entry", "size", "texts")
+    __slots__ = ("entry", "since", "size", "texts")
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
+        self.since = time.monotonic_ns()  # a wall clock that jumps neither cuts nor holds a record
         self.size = 0
         self.texts: list[str] = []
 
@@ -152,7 +154,7 @@ class Container(Operator):
 
     def flush(self, now: int, everything: bool) -> None:
         for place, held in list(self.parts.items()):
-            if everything or now - held.entry.observed >= _PATIENCE:
+            if everything or now - held.since >= _PATIENCE:
                 del self.parts[place]
                 self._let_go(held)
 

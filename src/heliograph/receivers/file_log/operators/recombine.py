@@ -5,6 +5,7 @@ not have it, by the file it came from (upstream throws all such files into one).
 checkpoint.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -49,7 +50,7 @@ class _Batch:
     def __init__(self, entry: Entry) -> None:
         self.base = entry
         self.first = entry
-        self.since = entry.observed
+        self.since = time.monotonic_ns()  # a wall clock that jumps neither cuts nor holds a record
         self.count = 0
         self.size = 0
         self.matched = False
