@@ -49,6 +49,9 @@ COMMANDS: dict[str, Command] = {
     "validate": Command("check a configuration and start nothing", _HERE, "add_source_arguments", "validate"),
     "print-config": Command("print the effective configuration with origins", _HERE, "add_print_arguments", "show"),
     "components": Command("list what can be configured", _HERE, "add_no_arguments", "components"),
+    "dead-letters": Command(
+        "documents that Elasticsearch rejected: list, show, redrive", "heliograph.app.dead_letters"
+    ),
     "up": Command("run the whole architecture on this machine", "heliograph.app.up"),
     "search": Command("search what arrived", "heliograph.store.commands", main="search"),
     "tail": Command("watch what arrives", "heliograph.store.commands", main="tail"),

@@ -6,17 +6,35 @@ the document should have gone and the document itself, so that a person can corr
     {"@timestamp":"...","exporter":"elasticsearch","status":400,"error":{"type":"...","reason":"..."},
      "action":{"create":{"_index":"..."}},"document":{...}}
 
-The file never grows beyond its limit: the first failures tell most, later ones are dropped and counted.
+The file never grows beyond its limit: the first failures tell most, later ones are dropped and counted. It is locked
+while it is written: `heliograph dead-letters redrive` takes it away under a running collector (see redrive.py).
 """
 
+import fcntl
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import orjson
 
+from heliograph.component.ids import ComponentId
 from heliograph.exporters.elasticsearch.bulk import ItemAnswer
+
+_NO_FILE_NAME = re.compile(r"[^\w.-]+")
+
+
+def file_name(id: ComponentId, signal: str) -> str:
+    """The name of the file of an exporter and signal."""
+    return _NO_FILE_NAME.sub("_", f"{id.type}{f'_{id.name}' if id.name else ''}_{signal}") + ".ndjson"
+
+
+def owner(id: ComponentId, signal: str) -> str:
+    """In whose name a storage extension keeps the folder of the file."""
+    return f"exporter_{id.type}{f'_{id.name}' if id.name else ''}_{signal}_dead_letters"
 
 
 class Full(OSError):
@@ -39,7 +57,7 @@ class DeadLetters:
         when = datetime.fromtimestamp(now_ns / 1e9, UTC).isoformat().encode()
         head = b'{"@timestamp":"%b","exporter":%b,"status":' % (when, orjson.dumps(self._exporter))
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab") as file:
+        with appending(self.path) as file:
             size = before = file.tell()
             kept = 0
             try:
@@ -57,8 +75,24 @@ class DeadLetters:
                 file.flush()
                 os.fsync(file.fileno())
             except OSError:
-                os.truncate(self.path, before)
+                os.ftruncate(file.fileno(), before)
                 raise
         if kept == 0 and letters:
             raise Full(f"{self.path} has reached its limit of {self._max_size} bytes")
         return kept
+
+
+@contextmanager
+def appending(path: Path) -> Iterator[BinaryIO]:
+    """The file that has this name, open for appending and locked: nobody takes it away meanwhile. Raises OSError."""
+    while True:
+        with path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                same = os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+            except FileNotFoundError:
+                same = False
+            if not same:
+                continue
+            yield file
+            return

@@ -19,6 +19,7 @@ from heliograph.component.factory import Settings
 from heliograph.component.lifecycle import Host
 from heliograph.component.storage import Storage
 from heliograph.delivery.sender import NOTHING_SENT, SendResult
+from heliograph.exporters.elasticsearch.blocks import Blocks, is_block
 from heliograph.exporters.elasticsearch.bulk import (
     BadAnswer,
     Bulk,
@@ -33,14 +34,14 @@ from heliograph.exporters.elasticsearch.bulk import (
 from heliograph.exporters.elasticsearch.client import Client, Reply, Unreachable
 from heliograph.exporters.elasticsearch.config import ElasticsearchConfig
 from heliograph.exporters.elasticsearch.counts import Counts, outcome_of
-from heliograph.exporters.elasticsearch.dead_letters import DeadLetters, Full
+from heliograph.exporters.elasticsearch.dead_letters import DeadLetters, Full, file_name, owner
 from heliograph.exporters.elasticsearch.encoding import BatchEncoder
 from heliograph.otlp.errors import MalformedPayload
 
+NEWLINE = b"\n"
 _SMALLEST_LIMIT = 64 * 1024
 _MOST_REASONS = 64
 _NO_WORD = re.compile(r"[^a-z0-9_]+")
-_NO_FILE_NAME = re.compile(r"[^\w.-]+")
 
 
 class _Job:
@@ -78,6 +79,7 @@ class ElasticsearchSender:
         self._jobs: dict[int, _Job] = {}
         self._reasons: set[str] = set()
         self._noted: set[str] = set()
+        self._blocks = Blocks()
         self._dead_letters: DeadLetters | None = None
         self._writing = asyncio.Lock()
         self._next_sample = 0.0
@@ -171,7 +173,8 @@ class ElasticsearchSender:
         job.bulks.extend(cut(lines, items, self._limit))
         self._counts.retried.add(len(lines))
         kind = refusal.type or advice(refusal.status)
-        raise Retryable(f"{self.label}: {len(lines)} documents were refused for now ({refusal.status}, {kind})")
+        where = f", for example by {lines[0].partition(NEWLINE)[0][:300].decode('utf-8', 'replace')}"
+        raise Retryable(f"{self.label}: {len(lines)} documents were refused for now ({refusal.status}, {kind}){where}")
 
     async def _request(self, job: _Job, bulk: Bulk) -> tuple[str, ItemAnswer, float | None] | None:
         """Make one request. None: it is over, whatever became of its documents. Else what to say and how long the
@@ -238,6 +241,8 @@ class ElasticsearchSender:
         for number, answer in enumerate(answers):
             if answer.status == 201 and not answer.failure_store:
                 delivered += 1
+                if self._blocks.any:
+                    self._blocks.taken(bulk.lines[number])
                 continue
             verdict = item_verdict(answer.status, self._more)
             if verdict is Verdict.DELIVERED:
@@ -246,7 +251,7 @@ class ElasticsearchSender:
                     self._counts.processed("failure_store", answer.status, 1)
             elif verdict is Verdict.DUPLICATE:
                 duplicates += 1
-            elif verdict is Verdict.AGAIN:
+            elif verdict is Verdict.AGAIN or (is_block(answer) and self._worth_waiting(bulk.lines[number])):
                 again.append(number)
                 job.refusal = answer
             else:
@@ -264,6 +269,10 @@ class ElasticsearchSender:
             job.again.append(bulk.only(again))
         if rejected:
             await self._keep(job, rejected)
+
+    def _worth_waiting(self, lines: bytes) -> bool:
+        assert self._host is not None
+        return self._blocks.worth_waiting(lines, self._host.clock.monotonic())
 
     async def _keep(self, job: _Job, letters: Sequence[tuple[bytes, int, ItemAnswer]]) -> None:
         """Set documents aside that will never be taken; what cannot be kept is dropped and counted by reason."""
@@ -317,8 +326,7 @@ class ElasticsearchSender:
         config = self._config.dead_letters
         if not config.enabled:
             return None
-        name = f"_{self._id.name}" if self._id.name else ""
-        file = _NO_FILE_NAME.sub("_", f"{self._id.type}{name}_{self._signal}") + ".ndjson"
+        file = file_name(self._id, self._signal)
         storage = self._config.sending_queue.storage
         if config.directory:
             directory = Path(config.directory)
@@ -329,8 +337,8 @@ class ElasticsearchSender:
                     f"exporter {self._id}: dead_letters::directory {directory} cannot be made: {error.strerror}"
                 ) from error
         elif storage is not None and self._config.sending_queue.enabled:
-            owner = f"exporter_{self._id.type}{name}_{self._signal}_dead_letters"
-            directory = host.extension(storage, Storage).directory(owner)  # type: ignore[type-abstract]
+            owned = owner(self._id, self._signal)
+            directory = host.extension(storage, Storage).directory(owned)  # type: ignore[type-abstract]
         else:
             directory = Path("dead-letters")
         return DeadLetters(directory / file, str(self._id), config.max_size)
