@@ -36,9 +36,11 @@ docs: $(READY) ## regenerate docs/components from the configuration classes
 image: $(READY) ## the container image, without a container engine: build/image/heliograph.tar
 	$(BIN)/python deploy/image build $(ARGS)
 
-chart: ## bring the presets for Kubernetes into the Helm chart
+chart: ## bring the presets into the Helm chart and deploy/systemd
 	rm -f deploy/helm/heliograph/files/*
 	cp src/heliograph/presets/kubernetes-*.yaml deploy/helm/heliograph/files/
+	cp src/heliograph/presets/kubernetes-backend.yaml deploy/systemd/backend.yaml
+	cp src/heliograph/presets/backend-secured.yaml deploy/systemd/secured.yaml
 
 pure: ## remove compiled modules, so that edited sources are what runs
 	find src -name '*.so' -delete

@@ -4,6 +4,7 @@ Times are 0, owners root unless said otherwise, modes 0755 and 0644, entries in 
 """
 
 import io
+import os
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,9 +56,15 @@ class Tree:
                 self.write(target, path.read_bytes(), executable=bool(path.stat().st_mode & 0o100))
 
     def lay(self, folder: Path) -> None:
-        """Write the tree below a folder of this machine; owners are the layer's matter."""
+        """Write the tree below a folder of this machine; with the owners only as root."""
         for path in self._folders():
-            (folder / path).mkdir(parents=True, exist_ok=True)
+            place = folder / path
+            place.mkdir(parents=True, exist_ok=True)
+            if path in self.folders:
+                owner, mode = self.folders[path]
+                place.chmod(mode)
+                if owner and os.geteuid() == 0:
+                    os.chown(place, owner, owner)
         for path, file in sorted(self.files.items()):
             place = folder / path
             if file.target:
