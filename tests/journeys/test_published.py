@@ -19,7 +19,12 @@ from heliograph.store.query import FOREVER
 SECONDS = 4.0
 LOGS_ONLY = ("platformlogs", "managed_otlp/platformlogs")
 LOGS_AND_HOST = ("platformlogs_hostmetrics", "managed_otlp/platformlogs_hostmetrics")
-WITH_APPLICATIONS = ("managed_otlp/logs_metrics_traces",)
+WITH_APPLICATIONS = ("logs_metrics_traces", "managed_otlp/logs_metrics_traces", "gateway")
+GATEWAY = "gateway"
+"""The one that only receives OTLP."""
+AGGREGATED = ("logs_metrics_traces", "gateway")
+"""Those with elasticapm."""
+INTERVALS = ("1m", "10m", "60m")
 
 
 def documents(folder: Path) -> list[dict[str, Any]]:
@@ -52,6 +57,13 @@ def test_it_runs_unchanged(lab: Path, tmp_path: Path, certificates: Any, name: s
     assert re.search(r"difference(\s+0)+\n", log), log
     assert "\terror\t" not in log, log
     found = documents(tmp_path)
+    if name in WITH_APPLICATIONS:
+        spans = of(found, "traces")
+        assert {"frontend", "checkout", "payment"} == {service_of(span) for span in spans}
+        if name in AGGREGATED:
+            check_aggregates(found, spans)
+    if name == GATEWAY:
+        return
     lines = [values(document, "body.text")[0] for document in of(found, "logs") if is_platform(document)]
     assert sorted(Counter(lines).items()) == sorted((f"line {n} of the platform", 1) for n in range(machine.LINES))
     if name in LOGS_ONLY:
@@ -59,9 +71,24 @@ def test_it_runs_unchanged(lab: Path, tmp_path: Path, certificates: Any, name: s
         return
     metrics = {metric for document in of(found, "metrics") for metric in document.get("metrics", {})}
     assert {"system.cpu.load_average.1m", "system.memory.utilization", "system.filesystem.usage"} <= metrics
-    if name in WITH_APPLICATIONS:
-        services = {values(span, "resource.attributes.service.name")[0] for span in of(found, "traces")}
-        assert {"checkout", "payment"} <= services, services
+
+
+def service_of(document: dict[str, Any]) -> str:
+    return str(values(document, "resource.attributes.service.name")[0])
+
+
+def check_aggregates(found: list[dict[str, Any]], spans: list[dict[str, Any]]) -> None:
+    """For each interval the transactions of each service are as many as a plain count over the spans gives."""
+    events = Counter(
+        service_of(span) for span in spans if values(span, "attributes.processor.event") == ["transaction"]
+    )
+    for interval in INTERVALS:
+        for metricset in ("transaction", "service_transaction"):
+            counted: Counter[str] = Counter()
+            for document in of(found, "metrics"):
+                if document["data_stream"]["dataset"] == f"{metricset}.{interval}.otel":
+                    counted[service_of(document)] += document["_doc_count"]
+            assert counted == events, (metricset, interval)
 
 
 def is_platform(document: dict[str, Any]) -> bool:

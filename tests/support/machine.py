@@ -25,6 +25,8 @@ from pathlib import Path
 STORE = "http://127.0.0.1:9200"
 START_SECONDS = 40.0
 LINES = 500
+SERVICES = 3
+"""Of the shop, each with a log."""
 API_KEY = "a-key"
 ENDPOINT = """
 receivers:
@@ -89,13 +91,10 @@ def main(folder: Path, config: Path, seconds: float) -> int:
             _until(lambda: "everything is ready" in collector_log.read_text() or collector.poll() is not None, "ready")
             with contextlib.ExitStack() as feeding:
                 if _listens(4317):
-                    demo = [
-                        "-m",
-                        "heliograph.app.demo",
-                        "--endpoint=http://127.0.0.1:4317",
-                        f"--logs={folder / 'demo'}",
-                    ]
+                    sold = folder / "demo"
+                    demo = ["-m", "heliograph.app.demo", "--endpoint=http://127.0.0.1:4317", f"--logs={sold}"]
                     feeding.enter_context(_running(demo))
+                    _until(lambda: len(list(sold.rglob("*.log"))) == SERVICES, "the shop")
                 end = time.monotonic() + seconds
                 with app.open("a", buffering=1) as file:
                     for number in range(LINES):
