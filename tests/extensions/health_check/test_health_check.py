@@ -51,6 +51,28 @@ async def test_healthy_is_200_with_upstreams_json() -> None:
         await extension.shutdown(0)
 
 
+class SetBack(ManualClock):
+    """A clock whose wall time is set back by an hour when `back` is set."""
+
+    back = False
+
+    def now_ns(self) -> int:
+        """The wall clock."""
+        return super().now_ns() - (3600 * 10**9 if self.back else 0)
+
+
+async def test_uptime_does_not_follow_a_clock_that_is_set_back() -> None:
+    """It is measured by the clock that never jumps."""
+    clock = SetBack()
+    async with TestHost(clock=clock) as host:
+        extension = await started(host)
+        await clock.advance(65.5)
+        clock.back = True
+        _, _, body = await ask(extension.port)
+        assert '"uptime":"1m5.5s"' in body
+        await extension.shutdown(0)
+
+
 async def test_broken_for_good_is_503_and_says_who_and_why() -> None:
     """A crashed component is named; those that are well are not."""
     health = HealthOfTest()

@@ -34,12 +34,13 @@ class HealthCheck:
         self._endpoint: Endpoint | None = None
         self._host: Host | None = None
         self._up_since = 0
+        self._begun = 0.0
         self.port = 0
 
     async def start(self, host: Host) -> None:
         """Listen. Raises StartError when the port is taken or a certificate cannot be read."""
         self._host = host
-        self._up_since = host.clock.now_ns()
+        self._up_since, self._begun = host.clock.now_ns(), host.clock.monotonic()
         address, port = split(self._config.endpoint)
         tls: ssl.SSLContext | None = server_context(self._config.tls) if self._config.tls is not None else None
         endpoint = Endpoint(self._answer)
@@ -68,12 +69,12 @@ class HealthCheck:
 
     def _report(self, healthy: bool, sick: Mapping[str, tuple[Status, str]]) -> dict[str, Any]:
         assert self._host is not None
-        now = self._host.clock.now_ns()
+        uptime = round((self._host.clock.monotonic() - self._begun) * 1e9)  # whatever the wall clock did meanwhile
         since = self._up_since if healthy else None
         report: dict[str, Any] = {
             "status": "Server available" if healthy else "Server not available",
             "upSince": _rfc3339(since),
-            "uptime": "" if since is None else _go_duration(now - since),
+            "uptime": "" if since is None else _go_duration(uptime),
         }
         if sick:
             report["components"] = {
