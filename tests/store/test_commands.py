@@ -51,6 +51,23 @@ def test_search_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert json.loads(line)["body"] == {"text": "disk is nearly full"}
 
 
+def test_a_log_does_not_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Escape sequences and line ends are shown, in lines as in JSON; a document is one line."""
+    text = "red \x1b[31m\x9b2J\nsecond line\ttab é"
+    documents = Documents(store_file(tmp_path))
+    now = time.time_ns()
+    body = json.dumps({"@timestamp": now // 10**6, "body": {"text": text}}).encode()
+    documents.write([NewDocument("logs-a.otel-b", now, None, body)], now)
+    documents.close()
+    assert commands.search(parse(tmp_path)) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.endswith(r"red \x1b[31m\x9b2J\nsecond line\ttab é")
+    assert commands.search(parse(tmp_path, "--json")) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.isprintable()
+    assert json.loads(line)["body"]["text"] == text
+
+
 def test_search_without_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert commands.search(parse(tmp_path)) == 1
     assert "heliograph up" in capsys.readouterr().err

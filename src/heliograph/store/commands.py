@@ -14,11 +14,22 @@ from heliograph.store.times import iso, to_ns
 
 EVERYTHING = "logs-*,metrics-*,traces-*"
 OVERLAP_NS = 10 * 10**9
+# What is in a log is somebody else's text: it does not steer the terminal, and a document stays one line.
+_CONTROLS = {
+    **{code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))},
+    **{ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"},
+}
+_JSON_CONTROLS = {code: f"\\u{code:04x}" for code in range(127, 160)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments that both commands share."""
-    parser.add_argument("query", nargs="?", default="*", help="Lucene query, for example 'service.name:checkout'")
+    parser.add_argument(
+        "query",
+        nargs="?",
+        default="*",
+        help="Lucene query, for example 'service.name:checkout'; one that begins with - comes last, after --",
+    )
     parser.add_argument("--index", default=EVERYTHING, help="data streams, for example logs-* (default: all)")
     parser.add_argument("--url", help=f"Elasticsearch or store to ask (default: {DEFAULT_URL}, else the store's file)")
     parser.add_argument("--api-key", help="sent as Authorization: ApiKey")
@@ -80,11 +91,14 @@ def _request(query: str, size: int) -> dict[str, Any]:
 def _line(hit: dict[str, Any], as_json: bool) -> str:
     document: Document = hit["_source"]
     if as_json:
-        return json.dumps({"_index": hit["_index"], "_id": hit["_id"], **document}, ensure_ascii=False)
+        # Controls are escaped by JSON, all but those between 127 and 159.
+        whole = json.dumps({"_index": hit["_index"], "_id": hit["_id"], **document}, ensure_ascii=False)
+        return whole.translate(_JSON_CONTROLS)
     who = " ".join(
         str(found[0]) for name in ("host.name", "service.name", "k8s.pod.name") if (found := values(document, name))
     )
-    return f"{iso(to_ns(document['@timestamp']))}  {hit['_index']}  {who}  {_summary(document)}"
+    line = f"{iso(to_ns(document['@timestamp']))}  {hit['_index']}  {who}  {_summary(document)}"
+    return line.translate(_CONTROLS)
 
 
 def _summary(document: Document) -> str:
