@@ -17,7 +17,9 @@ OVERLAP_NS = 10 * 10**9
 # What is in a log is somebody else's text: it does not steer the terminal, and a document stays one line.
 _CONTROLS = {
     **{code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))},
-    **{ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"},
+    ord("\n"): "\\n",
+    ord("\r"): "\\r",
+    ord("\t"): "\\t",
 }
 _JSON_CONTROLS = {code: f"\\u{code:04x}" for code in range(127, 160)}
 
