@@ -12,8 +12,10 @@ import pytest
 from heliograph.component.errors import Overloaded, Permanent, StartError
 from heliograph.component.ids import Signal
 from heliograph.component.leadership import Follower
-from heliograph.component.lifecycle import Status
+from heliograph.component.lifecycle import Component, Status
 from heliograph.config.decode import from_plain
+from heliograph.extensions.k8s_leader_elector.config import K8sLeaderElectorConfig
+from heliograph.extensions.k8s_leader_elector.extension import K8sLeaderElector
 from heliograph.otlp.attributes import from_any_value
 from heliograph.receivers.k8s_cluster.config import K8sClusterConfig
 from heliograph.receivers.k8s_cluster.receiver import K8sClusterReceiver
@@ -261,6 +263,42 @@ async def test_only_the_leader_works(server: ApiServer) -> None:
             assert (len(metrics.batches), len(logs.batches)) == seen
             assert host.status is Status.OK
     assert elector.follower is None
+
+
+async def test_two_replicas(server: ApiServer) -> None:
+    """With the real elector: one of two reports; when it is killed the other one does, after the lease."""
+    server.put(pod("a"))
+    lease = {"auth_type": "kubeConfig", "lease_name": "x", "lease_namespace": "shop"}
+    soon = {"lease_duration": "2s", "renew_deadline": "1s", "retry_period": "200ms"}
+    sinks: list[SinkConsumer] = []
+    hosts: list[TestHost] = []
+    components: list[Component] = []
+    for name in ("one", "two"):
+        made = settings("extension", "k8s_leader_elector")
+        elector = K8sLeaderElector(made, from_plain(K8sLeaderElectorConfig, lease | soon), identity=name)
+        host, sink = TestHost(extensions={"k8s_leader_elector": elector}), SinkConsumer()
+        await elector.start(host)
+        config = {**SOON, "k8s_leader_elector": "k8s_leader_elector"}
+        outputs = {Signal.METRICS: sink}
+        receiver = K8sClusterReceiver(
+            settings("receiver", "k8s_cluster", outputs=outputs), from_plain(K8sClusterConfig, config)
+        )
+        await receiver.start(host)
+        components += [receiver, elector]
+        hosts.append(host)
+        sinks.append(sink)
+        await until(lambda: sinks[0].batches, "a report of the first")
+    first, second = sinks
+    reported = len(first.batches)
+    await until(lambda: len(first.batches) > reported + 3, "more reports")
+    assert second.batches == []
+    await hosts[0].close()  # its tasks end where they are, as those of a process that is killed
+    reported = len(first.batches)
+    await until(lambda: second.batches, "a report of the second")
+    assert len(first.batches) == reported
+    for component in components:
+        await component.shutdown(asyncio.get_running_loop().time() + 1)
+    await hosts[1].close()
 
 
 async def test_an_elector_that_is_not_there(server: ApiServer) -> None:
