@@ -8,6 +8,7 @@ import asyncio
 import errno
 import os
 import socket
+from urllib.parse import urlsplit
 
 from heliograph.component.errors import StartError
 
@@ -88,3 +89,13 @@ def _bound(family: int, address: tuple[object, ...]) -> socket.socket:
         bound.close()
         raise
     return bound
+
+
+def is_url(text: str) -> bool:
+    """Whether it is an http or https URL with a host, and with a port that can be where it has one."""
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return False
+    return usable and not any(character.isspace() for character in parts.netloc)

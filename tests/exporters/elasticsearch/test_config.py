@@ -59,6 +59,8 @@ def test_metadata_keys_partition_the_batch() -> None:
     [
         ({"endpoints": ["http://b"]}, "exactly one of endpoint, endpoints and cloudid"),
         ({"endpoint": "localhost:9200"}, "no http:// or https:// URL"),
+        ({"endpoint": "http://local host:9200"}, "no http:// or https:// URL"),
+        ({"endpoint": "https://localhost:99999"}, "no http:// or https:// URL"),
         ({"endpoint": "", "cloudid": "no"}, "no Cloud ID"),
         ({"endpoint": ""}, "exactly one of endpoint, endpoints, cloudid must be given"),
         ({"mapping": {"mode": "ecs"}}, "mapping mode 'ecs' is not done here"),

@@ -231,6 +231,8 @@ async def test_own_endpoints_of_signals_win(server: Server) -> None:
     [
         ({}, "at least one endpoint must be specified"),
         ({"endpoint": "gateway:4318"}, "must be a valid URL"),
+        ({"endpoint": "http://gate way:4318"}, "must be a valid URL"),
+        ({"endpoint": "http://gateway:99999"}, "must be a valid URL"),
         ({"endpoint": "http://x", "compression": "br"}, "br"),
         ({"endpoint": "http://x", "compression": "gzip", "compression_params": {"level": 12}}, "not -1 to 9"),
         ({"endpoint": "http://x", "max_idle_conns": 5}, "max_conns_per_host"),

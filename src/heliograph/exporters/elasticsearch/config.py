@@ -9,10 +9,10 @@ import binascii
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from urllib.parse import urlsplit
 
 from heliograph.component.config import ByteSize, Duration, Secret, key
 from heliograph.delivery.config import BatchConfig, BatchSizer, QueueConfig, RetryConfig, duplicates
+from heliograph.net.address import is_url
 from heliograph.net.config import Compression, CompressionParams, HTTPClientConfig
 
 _MODES = ("none", "ecs", "otel", "raw", "bodymap")
@@ -239,7 +239,7 @@ class ElasticsearchConfig(HTTPClientConfig):
             yield name, str(error)
             return
         for url in urls:
-            if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+            if not is_url(url):
                 yield name, f"{url!r} is no http:// or https:// URL"
 
     def urls(self) -> list[str]:

@@ -6,11 +6,11 @@ Source: exporter/otlphttpexporter of the Collector 0.156.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import urlsplit
 
 from heliograph.component.config import Duration, key
 from heliograph.component.ids import Signal
 from heliograph.delivery.config import QueueConfig, RetryConfig
+from heliograph.net.address import is_url
 from heliograph.net.config import Compression, HTTPClientConfig
 
 
@@ -49,12 +49,3 @@ class OTLPHTTPConfig(HTTPClientConfig):
         if own or not self.endpoint:
             return own
         return f"{self.endpoint.removesuffix('/')}/v1/{signal}"
-
-
-def is_url(text: str) -> bool:
-    """Whether it is an http or https URL with a host."""
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        return False
