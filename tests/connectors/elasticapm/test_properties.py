@@ -176,3 +176,12 @@ def test_what_is_on_disk_is_read_as_it_was() -> None:
     assert isinstance(again, Cells)
     assert cells_text(again) == text
     assert again.weight == cells.weight
+
+
+def test_numbers_of_more_than_64_bits_come_through_the_disk() -> None:
+    """Durations of 500 years, many times."""
+    cells = Cells()
+    cell = cells.of(b"").add((b"\2",))
+    cell.us = 1 << 70
+    (again,) = cells_of(cells_text(cells)).of(b"").cells.values()
+    assert again.us == 1 << 70

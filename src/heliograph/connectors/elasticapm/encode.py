@@ -172,9 +172,9 @@ def _exponential(histogram: Histogram, us: int, attributes: Chunks, time: bytes)
         pieces.append(b"\x39" + struct.pack("<Q", min(histogram.zero, _LARGEST)))
     if histogram.counts:
         counts = histogram.counts
-        packed = b"".join(
-            [varint(min(counts.get(index, 0), _LARGEST)) for index in range(histogram.first, histogram.last + 1)]
-        )
+        dense = [counts.get(index, 0) for index in range(histogram.first, histogram.last + 1)]
+        small = max(dense) < 128  # then each is one byte
+        packed = bytes(dense) if small else b"".join([varint(min(count, _LARGEST)) for count in dense])
         pieces.append(field(8, b"\x08" + _zigzag(histogram.first) + field(2, packed)))
     pieces.append(b"\x61" + struct.pack("<d", max(histogram.smallest, 0)))
     pieces.append(b"\x69" + struct.pack("<d", max(histogram.largest, 0)))

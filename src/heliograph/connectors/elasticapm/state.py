@@ -6,6 +6,8 @@ JSON because it is quick in both directions, never runs code when read, and a pe
 import json
 from typing import Any
 
+import orjson
+
 from heliograph.connectors.elasticapm.aggregator import Group
 from heliograph.connectors.elasticapm.cardinality import Estimator
 from heliograph.connectors.elasticapm.cells import Cell, Cells
@@ -26,12 +28,11 @@ def group_of(text: str) -> Group:
 
 def cells_text(cells: Cells) -> str:
     """Cells as a record of the log."""
-    return json.dumps(
+    return _json(
         [
             [_text(resource), found.items, [_cell(key, cell) for key, cell in found.cells.items()]]
             for resource, found in cells.resources.items()
-        ],
-        separators=(",", ":"),
+        ]
     )
 
 
@@ -57,7 +58,7 @@ def window_text(window: Window) -> str:
     """A window that is not over yet."""
     overflowed = window.resources_overflowed
     nodes = [_node(key, node) for key, node in window.nodes.items()]
-    return json.dumps([_registers(overflowed), nodes], separators=(",", ":"))
+    return _json([_registers(overflowed), nodes])
 
 
 def restore_window(window: Window, text: str) -> None:
@@ -79,6 +80,13 @@ def restore_window(window: Window, text: str) -> None:
     window.merge(saved)
 
 
+def _json(value: Any) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # a number of more than 64 bits
+        return json.dumps(value)
+
+
 def _text(data: bytes) -> str:
     return data.decode("latin-1")
 
@@ -88,7 +96,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _texts(key: Chunks) -> list[str]:
-    return [_text(item) for item in key]
+    return [item.decode("latin-1") for item in key]
 
 
 def _chunks(texts: list[str]) -> Chunks:
