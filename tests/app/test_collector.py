@@ -7,7 +7,7 @@ import pytest
 
 from heliograph.app.collector import Collector
 from heliograph.component.batch import DELIVERED, Batch, Completion, Outcome
-from heliograph.component.errors import Permanent, StartError
+from heliograph.component.errors import Overloaded, Permanent, StartError
 from heliograph.component.ids import Signal
 from heliograph.component.lifecycle import Status
 from heliograph.testing.parts import Parts, Pass, configuration
@@ -35,6 +35,19 @@ async def test_life_goes_back_to_front_and_front_to_back() -> None:
     assert parts.events == [f"stop {name}" for name in ["receiver/tap", *reversed(forth)]]
     assert not collector.health.ready()
     assert {status for status, _ in collector.health.statuses().values()} == {Status.STOPPED}
+
+
+async def test_a_connector_gets_nothing_that_an_exporter_may_refuse() -> None:
+    """It stands before the exporter in the file; it is asked after it, so that what comes again is counted once."""
+    parts = Parts()
+    loaded = configuration({"logs": ("tap", "", "link sink"), "logs/2": ("link", "", "sink/2")}, connectors="link")
+    collector = Collector(loaded, factories=parts.factory)
+    await collector.start()
+    parts.sink("sink", "logs").refuse = Overloaded("full")
+    with pytest.raises(Overloaded):
+        await parts.push("tap", logs(5))
+    assert parts.sink("sink/2", "logs").items == 0
+    await collector.shutdown(1)
 
 
 async def test_data_flows_through_connector_and_fan_out_and_the_ledger_closes() -> None:

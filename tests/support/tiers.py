@@ -53,12 +53,12 @@ def _free(port: int) -> bool:
 
 def arguments(directory: Path, *more: str) -> argparse.Namespace:
     """The arguments of `heliograph up` with ports of its own."""
-    first = free_ports(12)
+    first = free_ports(13)
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     ports = ("--otlp-grpc-port", "--otlp-http-port", "--store-port", "--gateway-port", "--backend-port")
     flags = [f"{flag}={first + place}" for place, flag in enumerate(ports)]
-    flags += [f"--health-port={first + 5}", f"--metrics-port={first + 8}", f"--directory={directory}", *more]
+    flags += [f"--health-port={first + 5}", f"--metrics-port={first + 9}", f"--directory={directory}", *more]
     return parser.parse_args(flags)
 
 

@@ -20,8 +20,8 @@ its defaults; None stays None for `T | None`), and any class with a `decode` cla
 
 - a key whose name is in UNSUPPORTED (name -> what to write instead, or why) is known upstream and refused by name;
   any other unknown key is refused with the nearest right name;
-- a class with `OPTIONAL = True` is a part that may be switched off: it takes the key `enabled` too, and with false it is
-  as if it were not there;
+- a class with `OPTIONAL = True` is a part that may be switched off: it takes the key `enabled` too, and with false it
+  is as if it were not there;
 - numbers and booleans are never taken from text, and text never from numbers, as upstream does; only `Duration` reads
   "1m30s" (and a bare integer as nanoseconds) and `ByteSize` reads "10MiB" or an integer of bytes;
 - `check` yields (path inside this object, e.g. "tls.cert_file", problem) for what types cannot say.

@@ -87,7 +87,9 @@ class _Builder:
         if pipeline in self._heads:
             return self._heads[pipeline]
         lists = self._plan.pipelines[pipeline]
-        ends = [self._exporter(id, pipeline.signal) for id in dict.fromkeys(lists.exporters)]
+        # Connectors last: what an exporter refuses comes again, and a connector that counts must not count it twice.
+        ids = sorted(dict.fromkeys(lists.exporters), key=lambda id: id in self._plan.connectors)
+        ends = [self._exporter(id, pipeline.signal) for id in ids]
         head = self._fan_out(pipeline.signal, ends, {"pipeline": str(pipeline)})
         for id in reversed(lists.processors):
             head = self._processor(id, pipeline, head)

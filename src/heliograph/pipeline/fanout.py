@@ -1,7 +1,8 @@
 """One batch for several consumers, without copying it.
 
-The branches are offered the batch one after another, in the order of the configuration. `Batch.share` gives each a
-fork of the completion; a fork is called by its branch, and the last one calls the outer completion. The rule:
+The branches are offered the batch one after another, in the order of the configuration, connectors last. `Batch.share`
+gives each a fork of the completion; a fork is called by its branch, and the last one calls the outer completion. The
+rule:
 
 1. Nobody has taken it yet and a branch refuses for now (Retryable): that is raised. Nothing was taken.
 2. Somebody has taken it and a branch refuses for now: that branch is asked again, with growing pauses, for at most

@@ -30,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--elasticsearch", metavar="URL", help="write to this Elasticsearch instead of the store")
     parser.add_argument("--api-key", help="API key for --elasticsearch")
     parser.add_argument(
+        "--kubeconfig", type=Path, metavar="FILE", help="add the cluster collector, for the cluster of this file"
+    )
+    parser.add_argument(
         "--directory",
         type=Path,
         default=data_directory(),
@@ -41,8 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--store-port", 9200, "the store answers Elasticsearch's calls here"),
         ("--gateway-port", 14317, "the daemon sends to the gateway here"),
         ("--backend-port", 24317, "the gateway sends to the backend here"),
-        ("--health-port", 13133, "health of the daemon; the next two are the gateway's and the backend's"),
-        ("--metrics-port", 8888, "own metrics of the daemon; the next two are the gateway's and the backend's"),
+        (
+            "--health-port",
+            13133,
+            "health of the daemon; the next are the gateway's, the backend's and the cluster collector's",
+        ),
+        ("--metrics-port", 8888, "own metrics of the daemon, the next as with --health-port"),
     ):
         parser.add_argument(flag, type=int, default=port, metavar="PORT", help=f"{what} (default {port})")
 

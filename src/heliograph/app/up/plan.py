@@ -56,6 +56,11 @@ def plan(arguments: Namespace) -> list[Role]:
         "HELIOGRAPH_DEMO_LOGS": str(demo_logs(directory)),
     }
     roles.append(_collector(arguments, 0, "daemon", ["daemon", *log_presets(arguments)], {**gateway, **doors}))
+    if arguments.kubeconfig is not None:
+        if not arguments.kubeconfig.is_file():
+            raise StartError(f"--kubeconfig {arguments.kubeconfig}: there is no such file")
+        kubeconfig = {"KUBECONFIG": str(arguments.kubeconfig.absolute())}
+        roles.append(_collector(arguments, 3, "cluster", ["cluster"], {**gateway, **kubeconfig}))
     if arguments.demo:
         roles.append(_demo(arguments))
     return roles
@@ -99,13 +104,14 @@ def _demo(arguments: Namespace) -> Role:
 
 def ports(arguments: Namespace) -> dict[str, list[int]]:
     """Every port that is needed, by the flag that moves it."""
+    collectors = 3 if arguments.kubeconfig is None else 4
     needed = {
         "--otlp-grpc-port": [arguments.otlp_grpc_port],
         "--otlp-http-port": [arguments.otlp_http_port],
         "--gateway-port": [arguments.gateway_port],
         "--backend-port": [arguments.backend_port],
-        "--health-port": [arguments.health_port + place for place in range(3)],
-        "--metrics-port": [arguments.metrics_port + place for place in range(3)],
+        "--health-port": [arguments.health_port + place for place in range(collectors)],
+        "--metrics-port": [arguments.metrics_port + place for place in range(collectors)],
     }
     if arguments.elasticsearch is None:
         needed["--store-port"] = [arguments.store_port]

@@ -132,7 +132,12 @@ class ElasticApmConnector:
         else:
             self._unfinished.append(batch)
             self._work.set()
-            await self._committed.wait()
+            try:
+                await self._committed.wait()
+            except asyncio.CancelledError:
+                # It is counted all the same, but whoever handed it in was not told and counts nothing.
+                self._telemetry.ledger[batch.signal].copied += batch.items
+                raise
 
     def _finish(self, batch: Batch) -> None:
         self._telemetry.consumed(batch.signal, batch.items)
