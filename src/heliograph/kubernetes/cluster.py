@@ -5,13 +5,14 @@ the same object, and those that listen to the same kind and scope hear of the sa
 """
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from heliograph.component.clock import Clock
-from heliograph.kubernetes.access import Access
+from heliograph.kubernetes.access import Access, access
 from heliograph.kubernetes.client import ApiClient
+from heliograph.kubernetes.config import ApiConfig
 from heliograph.kubernetes.objects import Resource, Scope
 from heliograph.kubernetes.watch import Listener, Watch
 
@@ -68,3 +69,21 @@ class Cluster:
     async def close(self) -> None:
         """Close the connections."""
         await self.client.close()
+
+
+class Claim:
+    """One component's use of a cluster. identity: the same for those who ask as the same, at the same pace."""
+
+    def __init__(self, config: ApiConfig, clock: Clock, environ: Mapping[str, str]) -> None:
+        """Raises StartError."""
+        found = access(config.auth_type, config.context, environ)
+        qps, burst = config.kube_api_qps, config.kube_api_burst
+        kubeconfig = environ.get("KUBECONFIG")
+        self.identity = repr((config.auth_type, config.context, found.server, qps, burst, kubeconfig, clock))
+        self._key = f"cluster {self.identity}"
+        self.cluster = take(self._key, lambda: Cluster(found, clock, qps=qps, burst=burst))
+
+    async def release(self) -> None:
+        """The component stops; the connections are closed when it was the last."""
+        if give_back(self._key):
+            await self.cluster.close()

@@ -5,24 +5,18 @@ Source: opentelemetry-collector-contrib, extension/k8sleaderelector config.schem
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 from heliograph.component.config import Duration, key
+from heliograph.kubernetes.config import ApiConfig
 
 JITTER = 1.2
 """Tries to become the leader come every retry_period and up to this share of it more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class K8sLeaderElectorConfig:
+class K8sLeaderElectorConfig(ApiConfig):
     """Lets one of several replicas lead, by a Lease in the Kubernetes API."""
 
-    auth_type: Literal["none", "serviceAccount", "kubeConfig"] = key(
-        "serviceAccount", "As whom to ask the API server: none, serviceAccount or kubeConfig."
-    )
-    context: str = key("", "Context of the kubeconfig; empty: its current one.")
-    kube_api_qps: float = key(0.0, "Most requests a second to the API server; 0: no limit.")
-    kube_api_burst: int = key(0, "Requests that may come at once before kube_api_qps holds.")
     lease_name: str = key(..., "Name of the Lease; the replicas of one deployment share it.")
     lease_namespace: str = key(..., "Namespace of the Lease.")
     lease_duration: Duration = key(
@@ -32,6 +26,7 @@ class K8sLeaderElectorConfig:
     retry_period: Duration = key(Duration(2), "Time between two tries to get or to renew the Lease.")
 
     def check(self) -> Iterator[tuple[str, str]]:
+        yield from ApiConfig.check(self)
         for name in ("lease_name", "lease_namespace"):
             if not getattr(self, name):
                 yield name, "must not be empty"
@@ -43,7 +38,3 @@ class K8sLeaderElectorConfig:
             yield "lease_duration", "must be at least 1s: the Lease holds whole seconds"
         elif int(self.lease_duration) <= self.renew_deadline:
             yield "lease_duration", "must, in whole seconds, be greater than renew_deadline"
-        if self.kube_api_qps < 0:
-            yield "kube_api_qps", "must not be negative"
-        if self.kube_api_burst < 0:
-            yield "kube_api_burst", "must not be negative"

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from heliograph.component.config import ByteSize, Decoder, Duration, Node, key
 from heliograph.component.regex import RegexError, compile_text
+from heliograph.kubernetes.config import ApiConfig
 
 METADATA = (
     *("container.id", "container.image.name", "container.image.repo_digests", "container.image.tag"),
@@ -166,15 +167,9 @@ class WaitForPod:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class K8sAttributesConfig:
+class K8sAttributesConfig(ApiConfig):
     """Adds to each resource what the Kubernetes API knows of the pod it came from."""
 
-    auth_type: Literal["none", "serviceAccount", "kubeConfig"] = key(
-        "serviceAccount", "How to authenticate: the pod's service account, the file of KUBECONFIG, or not at all."
-    )
-    context: str = key("", "Context of the kubeconfig; empty: its current one.")
-    kube_api_qps: float = key(0.0, "Most requests a second to the API server; 0: no limit.")
-    kube_api_burst: int = key(0, "Requests that may come at once before kube_api_qps holds.")
     passthrough: bool = key(False, "Only set k8s.pod.ip to the peer's address, and do not ask the API.")
     extract: ExtractConfig = key(ExtractConfig, "What becomes attributes.")
     filter: FilterConfig = key(FilterConfig, "Which pods to know.")
@@ -194,6 +189,7 @@ class K8sAttributesConfig:
     UNSUPPORTED: ClassVar[Mapping[str, str]] = {}
 
     def check(self) -> Iterator[tuple[str, str]]:
-        for name in ("kube_api_qps", "kube_api_burst", "watch_sync_period", "pod_delete_grace_period"):
+        yield from ApiConfig.check(self)
+        for name in ("watch_sync_period", "pod_delete_grace_period"):
             if getattr(self, name) < 0:
                 yield name, "must not be negative"

@@ -10,8 +10,7 @@ from heliograph.component.batch import Batch, Fate, Outcome
 from heliograph.component.errors import DeliveryError, Retryable, StartError
 from heliograph.component.factory import Settings
 from heliograph.component.lifecycle import Host, Status
-from heliograph.kubernetes.access import access
-from heliograph.kubernetes.cluster import Cluster, give_back, take
+from heliograph.kubernetes.cluster import Claim, give_back, take
 from heliograph.otlp.count import count
 from heliograph.otlp.resource import with_resource
 from heliograph.processors.k8s_attributes.association import Identifier
@@ -37,12 +36,12 @@ class K8sAttributesProcessor:
         self._name = f"processor {settings.id}"
         self._host: Host | None = None
         self._index: Index | None = None
-        self._cluster: Cluster | None = None
+        self._claim: Claim | None = None
         self._enricher: Enricher | None = None
         self._waiting: Waiting | None = None
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._keys: tuple[str, str] = ("", "")
+        self._key = ""
         self._going: list[Batch] = []
         self._known = settings.telemetry.counter(
             "heliograph_k8s_waited_items", "Items that waited for their pod.", outcome="known"
@@ -73,21 +72,16 @@ class K8sAttributesProcessor:
             host.report(Status.OK)
             return
         try:
-            found = access(config.auth_type, config.context, os.environ)
+            claim = Claim(config, host.clock, os.environ)
         except StartError as error:
             raise StartError(f"{self._name}: {error}") from None
-        pace = (config.kube_api_qps, config.kube_api_burst)
-        identity = repr(
-            (config.auth_type, config.context, found.server, pace, os.environ.get("KUBECONFIG"), host.clock)
-        )
         same = replace(config, wait_for_pod=WaitForPod(), wait_for_metadata=False)
-        self._keys = (f"cluster {identity}", f"k8s_attributes {identity} {node} {same!r}")
-        cluster = take(self._keys[0], lambda: Cluster(found, host.clock, qps=pace[0], burst=pace[1]))
-        index = take(self._keys[1], lambda: Index(config, node, host.clock))
-        self._cluster, self._index = cluster, index
+        self._key = f"k8s_attributes {claim.identity} {node} {same!r}"
+        index = take(self._key, lambda: Index(config, node, host.clock))
+        self._claim, self._index = claim, index
         self._enricher = Enricher(index)
         index.changed.append(self._report)
-        index.listen(cluster)
+        index.listen(claim.cluster)
         self._meter(index)
         self._report()
         if config.wait_for_pod.timeout:
@@ -118,16 +112,15 @@ class K8sAttributesProcessor:
                 self._telemetry.dropped(self._signal, batch.items, "shutdown")
                 batch.finish(Outcome(Fate.DROPPED, "shutdown"))
             self._going.clear()
-        index, cluster, self._index, self._cluster = self._index, self._cluster, None, None
-        if index is None or cluster is None:
+        index, claim, self._index, self._claim = self._index, self._claim, None, None
+        if index is None or claim is None:
             return
         index.changed.remove(self._report)
         if self._arrived in index.added:
             index.added.remove(self._arrived)
-        if give_back(self._keys[1]):
-            await cluster.forget(index)
-        if give_back(self._keys[0]):
-            await cluster.close()
+        if give_back(self._key):
+            await claim.cluster.forget(index)
+        await claim.release()
 
     async def consume(self, batch: Batch) -> None:
         """Hand on the batch with its resources enriched; parts of unknown pods may wait."""

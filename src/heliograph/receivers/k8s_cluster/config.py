@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 from heliograph.component.config import Duration, key
 from heliograph.component.ids import ComponentId
 from heliograph.component.switches import Switches
+from heliograph.kubernetes.config import ApiConfig
 from heliograph.receivers.k8s_cluster.metrics import METRICS
 
 _OFF = (
@@ -59,15 +60,9 @@ def _conditions() -> list[str]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class K8sClusterConfig:
+class K8sClusterConfig(ApiConfig):
     """Metrics and entity events of a cluster's objects, from the Kubernetes API: one instance for a cluster."""
 
-    auth_type: Literal["none", "serviceAccount", "kubeConfig"] = key(
-        "serviceAccount", "As whom to ask the API server: serviceAccount, kubeConfig or none."
-    )
-    context: str = key("", "Context of the kubeconfig; empty: its current one.")
-    kube_api_qps: float = key(0.0, "Most requests a second to the API server; 0: no limit.")
-    kube_api_burst: int = key(0, "Requests that may come at once before kube_api_qps holds.")
     collection_interval: Duration = key(Duration(10.0), "Time between two reports of all metrics.")
     metadata_collection_interval: Duration = key(
         Duration(300.0), "Time after which every entity is told again in a logs pipeline; 0: only when it changes."
@@ -93,14 +88,11 @@ class K8sClusterConfig:
     )
 
     def check(self) -> Iterator[tuple[str, str]]:
+        yield from ApiConfig.check(self)
         if self.collection_interval <= 0:
             yield "collection_interval", "must be positive"
         if self.metadata_collection_interval < 0:
             yield "metadata_collection_interval", "must not be negative"
-        if self.kube_api_qps < 0:
-            yield "kube_api_qps", "must not be negative"
-        if self.kube_api_burst < 0:
-            yield "kube_api_burst", "must not be negative"
         if self.metadata_exporters:
             yield (
                 "metadata_exporters",

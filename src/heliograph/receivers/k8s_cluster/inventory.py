@@ -3,7 +3,7 @@
 A Listener of all watches. An object that changes is read and encoded at once, and let go.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from heliograph.component.clock import Clock
 from heliograph.component.scrape import Scrape
@@ -15,6 +15,7 @@ from heliograph.receivers.k8s_cluster.readings import Reading, Readings, endpoin
 
 SCRAPER = "k8s_cluster"
 _SHOWN = 3
+_SLICE = 1000  # resources that are handed on together
 _Place = tuple[str, str]
 _Counts = dict[_Place, tuple[int, int, int]]
 
@@ -101,23 +102,20 @@ class Inventory:
         self._changed()
 
     def scrape(self) -> Scrape:
-        """All metrics, of the kinds that were listed once."""
-        sections = Sections(self._clock.now_ns())
+        """All metrics as they are now, of the kinds that were listed once."""
         listed = {resource for resource, _ in self._listed}
-        parts: list[bytes] = []
-        points = 0
-        for resource, found in self._pieces.items():
-            if resource not in listed:
-                continue
-            for pieces in found.values():
-                for piece in pieces:
-                    parts.append(sections.part(piece))
-                    points += piece[1].points
-        for piece in self._services_now():
-            parts.append(sections.part(piece))
-            points += piece[1].points
+        chosen = [
+            piece
+            for resource, found in self._pieces.items()
+            if resource in listed
+            for pieces in found.values()
+            for piece in pieces
+        ]
+        chosen += self._services_now()
+        points = sum(section.points for _, section in chosen)
         problem = self.problem
-        return Scrape(parts, {SCRAPER: points}, {"watches": problem} if problem else {})
+        errors = {"watches": problem} if problem else {}
+        return Scrape(points={SCRAPER: points}, errors=errors, slices=_slices(chosen, Sections(self._clock.now_ns())))
 
     def _services_now(self) -> tuple[Piece, ...]:
         if not self._services:
@@ -138,3 +136,9 @@ class Inventory:
         assert self._encoder is not None
         pieces = [self._encoder.piece(reading) for reading in readings]
         return tuple(piece for piece in pieces if piece is not None)
+
+
+def _slices(chosen: list[Piece], sections: Sections) -> Iterator[tuple[list[bytes], int]]:
+    for begin in range(0, len(chosen), _SLICE):
+        some = chosen[begin : begin + _SLICE]
+        yield [sections.part(piece) for piece in some], sum(section.points for _, section in some)

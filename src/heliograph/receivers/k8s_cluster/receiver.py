@@ -15,8 +15,7 @@ from heliograph.component.ids import Signal
 from heliograph.component.leadership import LeaderElector
 from heliograph.component.lifecycle import Host, Status
 from heliograph.component.scrape import Scrape, ScrapeLoop
-from heliograph.kubernetes.access import access
-from heliograph.kubernetes.cluster import Cluster, give_back, take
+from heliograph.kubernetes.cluster import Claim, Cluster
 from heliograph.kubernetes.discovery import served
 from heliograph.kubernetes.errors import ApiError
 from heliograph.kubernetes.objects import Resource, Scope
@@ -65,8 +64,7 @@ class K8sClusterReceiver:
         self._logs = settings.outputs.get(Signal.LOGS)
         self._host: Host | None = None
         self._elector: LeaderElector | None = None
-        self._key = ""
-        self._cluster: Cluster | None = None
+        self._claim: Claim | None = None
         self._inventory: Inventory | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
@@ -81,15 +79,11 @@ class K8sClusterReceiver:
         config = self._config
         elector = None
         try:
-            found = access(config.auth_type, config.context, os.environ)
             if config.k8s_leader_elector is not None:
                 elector = host.extension(config.k8s_leader_elector, LeaderElector)  # type: ignore[type-abstract]
+            self._claim = Claim(config, host.clock, os.environ)
         except StartError as error:
             raise StartError(f"{self._name}: {error}") from None
-        pace = (config.kube_api_qps, config.kube_api_burst)
-        kubeconfig = os.environ.get("KUBECONFIG")
-        self._key = f"cluster {(config.auth_type, config.context, found.server, pace, kubeconfig, host.clock)!r}"
-        self._cluster = take(self._key, lambda: Cluster(found, host.clock, qps=pace[0], burst=pace[1]))
         self._host = host
         host.report(Status.OK)
         if elector is None:
@@ -104,9 +98,9 @@ class K8sClusterReceiver:
         if elector is not None:
             await elector.unsubscribe(self)
         await self.stopped()
-        cluster, self._cluster = self._cluster, None
-        if cluster is not None and give_back(self._key):
-            await cluster.close()
+        claim, self._claim = self._claim, None
+        if claim is not None:
+            await claim.release()
 
     async def started(self) -> None:
         """Begin to watch and to report."""
@@ -128,8 +122,8 @@ class K8sClusterReceiver:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if inventory is not None and self._cluster is not None:
-            await self._cluster.forget(inventory)
+        if inventory is not None and self._claim is not None:
+            await self._claim.cluster.forget(inventory)
             if self._host is not None:
                 self._host.report(Status.OK)
 
@@ -145,8 +139,8 @@ class K8sClusterReceiver:
 
     async def _work(self, host: Host, inventory: Inventory) -> None:
         """Find out which kinds there are, watch them, begin to report when all is known, tell of entities."""
-        cluster = self._cluster
-        assert cluster is not None
+        assert self._claim is not None
+        cluster = self._claim.cluster
         wanted = list(self._wanted())
         plurals = await self._plurals(host, cluster, {resource.api for resource in wanted})
         watched: list[tuple[Resource, Scope]] = []

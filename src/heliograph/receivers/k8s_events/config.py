@@ -5,22 +5,16 @@ Source: opentelemetry-collector-contrib, receiver/k8seventsreceiver config.schem
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 from heliograph.component.config import Duration, key
 from heliograph.component.ids import ComponentId
+from heliograph.kubernetes.config import ApiConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class K8sEventsConfig:
+class K8sEventsConfig(ApiConfig):
     """Events of a cluster as log records."""
 
-    auth_type: Literal["none", "serviceAccount", "kubeConfig"] = key(
-        "serviceAccount", "As whom to ask the API server: none, serviceAccount or kubeConfig."
-    )
-    context: str = key("", "Context of the kubeconfig; empty: its current one.")
-    kube_api_qps: float = key(0.0, "Most requests a second to the API server; 0: no limit.")
-    kube_api_burst: int = key(0, "Requests that may come at once before kube_api_qps holds.")
     namespaces: list[str] = key(list, "Namespaces whose events are collected; empty: all.")
     dedup_interval: Duration = key(
         Duration(0),
@@ -35,9 +29,6 @@ class K8sEventsConfig:
     )
 
     def check(self) -> Iterator[tuple[str, str]]:
-        if self.kube_api_qps < 0:
-            yield "kube_api_qps", "must not be negative"
-        if self.kube_api_burst < 0:
-            yield "kube_api_burst", "must not be negative"
+        yield from ApiConfig.check(self)
         if len(set(self.namespaces)) < len(self.namespaces):
             yield "namespaces", "names a namespace twice"

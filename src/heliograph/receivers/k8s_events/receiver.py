@@ -12,9 +12,8 @@ from heliograph.component.ids import Signal
 from heliograph.component.leadership import LeaderElector
 from heliograph.component.lifecycle import Host, Status
 from heliograph.component.storage import Storage
-from heliograph.kubernetes.access import access
 from heliograph.kubernetes.changes import Change, Changes, collection, rule
-from heliograph.kubernetes.cluster import Cluster, give_back, take
+from heliograph.kubernetes.cluster import Claim
 from heliograph.kubernetes.errors import ApiError
 from heliograph.kubernetes.follow import Following, Outlet, Versions, keep
 from heliograph.receivers.k8s_events.choice import Choice
@@ -34,8 +33,7 @@ class K8sEventsReceiver:
         self._output = settings.outputs[Signal.LOGS]
         self._config = config
         self._host: Host | None = None
-        self._key = ""
-        self._cluster: Cluster | None = None
+        self._claim: Claim | None = None
         self._elector: LeaderElector | None = None
         self._versions: Versions | None = None
         self._keeping: asyncio.Task[None] | None = None
@@ -50,20 +48,16 @@ class K8sEventsReceiver:
         """Begin to follow, or to wait for the leadership. Raises StartError."""
         config = self._config
         try:
-            found = access(config.auth_type, config.context, os.environ)
+            claim = Claim(config, host.clock, os.environ)
         except StartError as error:
             raise StartError(f"{self._name}: {error}") from None
+        self._claim = claim
         if config.storage is not None:
             storage = host.extension(config.storage, Storage)  # type: ignore[type-abstract]
             self._versions = Versions(storage.key_value("receiver_" + str(self._id).replace("/", "_")))
             self._keeping = host.spawn(keep(self._versions, host.clock), "versions")
         self._host = host
         self._choice = Choice(host.clock.now_ns(), float(config.dedup_interval))
-        pace = (config.kube_api_qps, config.kube_api_burst)
-        kubeconfig = os.environ.get("KUBECONFIG")
-        identity = repr((config.auth_type, config.context, found.server, pace, kubeconfig, host.clock))
-        self._key = f"cluster {identity}"
-        self._cluster = take(self._key, lambda: Cluster(found, host.clock, qps=pace[0], burst=pace[1]))
         host.report(Status.OK)
         if config.k8s_leader_elector is None:
             await self.started()
@@ -83,22 +77,22 @@ class K8sEventsReceiver:
             keeping.cancel()
         if self._versions is not None:
             self._versions.end()
-        cluster, self._cluster = self._cluster, None
-        if cluster is not None and give_back(self._key):
-            await cluster.close()
+        claim, self._claim = self._claim, None
+        if claim is not None:
+            await claim.release()
 
     async def started(self) -> None:
         """Follow from now on, or from the checkpoint."""
-        host, cluster = self._host, self._cluster
+        host, claim = self._host, self._claim
         assert host is not None
-        assert cluster is not None
+        assert claim is not None
         outlet = Outlet(self._output, self._telemetry, host.clock)
         for namespace in self._config.namespaces or [""]:
             key = "latestResourceVersion/events" + (f".{namespace}" if namespace else "")
             version = self._versions.begin(key) if self._versions is not None else ""
             changes = Changes(collection("", "v1", "events", namespace), "events", version=version, sure=bool(version))
             following = Following(
-                cluster.client,
+                claim.cluster.client,
                 changes,
                 host.clock,
                 partial(self._encode, resumed=bool(version)),

@@ -11,6 +11,7 @@ from typing import Literal
 from heliograph.component.config import Duration, key
 from heliograph.component.ids import ComponentId
 from heliograph.component.regex import RegexError, compile_text
+from heliograph.kubernetes.config import ApiConfig
 
 WatchType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"]
 _HOUR = 3600.0
@@ -80,15 +81,9 @@ class ObjectConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class K8sObjectsConfig:
+class K8sObjectsConfig(ApiConfig):
     """Objects of a cluster as log records."""
 
-    auth_type: Literal["none", "serviceAccount", "kubeConfig"] = key(
-        "serviceAccount", "As whom to ask the API server: none, serviceAccount or kubeConfig."
-    )
-    context: str = key("", "Context of the kubeconfig; empty: its current one.")
-    kube_api_qps: float = key(0.0, "Most requests a second to the API server; 0: no limit.")
-    kube_api_burst: int = key(0, "Requests that may come at once before kube_api_qps holds.")
     objects: list[ObjectConfig] = key(list, "The kinds of object to collect.")
     interval: Duration = key(Duration(0), "Time between two rounds of the objects to pull; 0: one hour.")
     error_mode: Literal["propagate", "ignore", "silent"] = key(
@@ -107,12 +102,9 @@ class K8sObjectsConfig:
         return float(one.interval) or float(self.interval) or _HOUR
 
     def check(self) -> Iterator[tuple[str, str]]:
+        yield from ApiConfig.check(self)
         if self.interval < 0:
             yield "interval", "must not be negative"
-        if self.kube_api_qps < 0:
-            yield "kube_api_qps", "must not be negative"
-        if self.kube_api_burst < 0:
-            yield "kube_api_burst", "must not be negative"
         for number, one in enumerate(self.objects):
             if not one.watch and one.initial_delay > 0 and one.initial_delay >= self.period(one):
                 yield f"objects.{number}.initial_delay", "must be less than interval"

@@ -17,9 +17,8 @@ from heliograph.component.ids import Signal
 from heliograph.component.leadership import LeaderElector
 from heliograph.component.lifecycle import Host, Status
 from heliograph.component.storage import Storage
-from heliograph.kubernetes.access import access
 from heliograph.kubernetes.changes import Change, Changes, collection, rule
-from heliograph.kubernetes.cluster import Cluster, give_back, take
+from heliograph.kubernetes.cluster import Claim, Cluster
 from heliograph.kubernetes.errors import ApiError
 from heliograph.kubernetes.follow import Following, Outlet, Versions, keep
 from heliograph.kubernetes.groups import Kind, preferred
@@ -42,8 +41,7 @@ class K8sObjectsReceiver:
         self._output = settings.outputs[Signal.LOGS]
         self._config = config
         self._host: Host | None = None
-        self._key = ""
-        self._cluster: Cluster | None = None
+        self._claim: Claim | None = None
         self._elector: LeaderElector | None = None
         self._versions: Versions | None = None
         self._helping: list[asyncio.Task[None]] = []
@@ -60,9 +58,10 @@ class K8sObjectsReceiver:
         """Ask for the kinds and begin, or wait for the leadership. Raises StartError."""
         config = self._config
         try:
-            found = access(config.auth_type, config.context, os.environ)
+            claim = Claim(config, host.clock, os.environ)
         except StartError as error:
             raise StartError(f"{self._name}: {error}") from None
+        self._claim = claim
         if config.storage is not None:
             storage = host.extension(config.storage, Storage)  # type: ignore[type-abstract]
             self._versions = Versions(storage.key_value("receiver_" + str(self._id).replace("/", "_")))
@@ -70,17 +69,12 @@ class K8sObjectsReceiver:
         if config.k8s_leader_elector is not None:
             self._elector = host.extension(config.k8s_leader_elector, LeaderElector)  # type: ignore[type-abstract]
         self._host = host
-        pace = (config.kube_api_qps, config.kube_api_burst)
-        kubeconfig = os.environ.get("KUBECONFIG")
-        identity = repr((config.auth_type, config.context, found.server, pace, kubeconfig, host.clock))
-        self._key = f"cluster {identity}"
-        self._cluster = take(self._key, lambda: Cluster(found, host.clock, qps=pace[0], burst=pace[1]))
         host.report(Status.OK)
         try:
-            self._choose(await self._kinds(self._cluster))
+            self._choose(await self._kinds(claim.cluster))
         except ApiError as error:
             self._troubled("kinds", "ask which kinds there are", "", error)
-            self._helping.append(host.spawn(self._later(self._cluster, host), "kinds"))
+            self._helping.append(host.spawn(self._later(claim.cluster, host), "kinds"))
         except StartError as error:
             await self.shutdown(host.clock.monotonic())
             raise StartError(f"{self._name}: {error}") from None
@@ -98,9 +92,9 @@ class K8sObjectsReceiver:
         await self.stopped()
         if self._versions is not None:
             self._versions.end()
-        cluster, self._cluster = self._cluster, None
-        if cluster is not None and give_back(self._key):
-            await cluster.close()
+        claim, self._claim = self._claim, None
+        if claim is not None:
+            await claim.release()
 
     async def started(self) -> None:
         """Pull and follow from now on, or from the checkpoint."""
@@ -171,9 +165,9 @@ class K8sObjectsReceiver:
             raise StartError("none of `objects` is a kind of the API" if self._config.objects else "`objects` is empty")
 
     def _collect(self, one: ObjectConfig, kind: Kind, namespace: str) -> None:
-        host, cluster = self._host, self._cluster
+        host, claim = self._host, self._claim
         assert host is not None
-        assert cluster is not None
+        assert claim is not None
         path = collection(kind.group, kind.version, kind.plural, namespace)
         place = f"{path}?{one.label_selector}&{one.field_selector}&{one.mode}"
         troubled = partial(
@@ -187,7 +181,7 @@ class K8sObjectsReceiver:
         if not one.watch:
             selectors = {"fieldSelector": one.field_selector, "labelSelector": one.label_selector}
             work = Pulling(
-                cluster.client,
+                claim.cluster.client,
                 path,
                 kind.plural,
                 host.clock,
@@ -215,7 +209,7 @@ class K8sObjectsReceiver:
                 initial=initial,
             )
             versions = self._versions
-            work = Following(cluster.client, changes, host.clock, encode, outlet, troubled, versions, key).run()
+            work = Following(claim.cluster.client, changes, host.clock, encode, outlet, troubled, versions, key).run()
         self._tasks.append(host.spawn(work, f"{kind.plural} {namespace}".strip()))
 
     def _encode(self, changes: list[Change], one: ObjectConfig, kind: Kind) -> tuple[list[bytes], int]:

@@ -11,13 +11,12 @@ from urllib.parse import quote
 import msgspec
 
 from heliograph.component.lifecycle import Host
-from heliograph.kubernetes.access import access
-from heliograph.kubernetes.cluster import Cluster, give_back, take
+from heliograph.kubernetes.cluster import Claim
+from heliograph.kubernetes.config import ApiConfig
 from heliograph.kubernetes.errors import ApiError
 from heliograph.kubernetes.objects import Object, Resource, Scope
 from heliograph.kubernetes.quantity import quantity
 from heliograph.receivers.kubelet_stats.answers import claim, volume
-from heliograph.receivers.kubelet_stats.config import ApiConfig
 from heliograph.receivers.kubelet_stats.measure import Capacity
 from heliograph.receivers.kubelet_stats.metadata import Pairs, persistent_attributes
 
@@ -46,31 +45,23 @@ class ClusterAnswers:
     def __init__(self, config: ApiConfig, node: str) -> None:
         self._config = config
         self._node = node
-        self._key = ""
-        self._cluster: Cluster | None = None
+        self._claim: Claim | None = None
         self._volumes: dict[tuple[str, str], Pairs] = {}
         self.capacity = Capacity()
         self.problem = ""
 
     def start(self, host: Host) -> None:
         """Begin to watch the node, if one is named. Raises StartError."""
-        config = self._config
-        found = access(config.auth_type, config.context, os.environ)
-        pace = (config.kube_api_qps, config.kube_api_burst)
-        kubeconfig = os.environ.get("KUBECONFIG")
-        identity = repr((config.auth_type, config.context, found.server, pace, kubeconfig, host.clock))
-        self._key = f"cluster {identity}"
-        self._cluster = take(self._key, lambda: Cluster(found, host.clock, qps=pace[0], burst=pace[1]))
+        self._claim = Claim(self._config, host.clock, os.environ)
         if self._node:
-            self._cluster.listen(NODES, Scope(fields=f"metadata.name={self._node}"), self)
+            self._claim.cluster.listen(NODES, Scope(fields=f"metadata.name={self._node}"), self)
 
     async def stop(self) -> None:
         """End the watch; close the connections when nobody else uses them."""
-        cluster, self._cluster = self._cluster, None
-        if cluster is not None:
-            await cluster.forget(self)
-            if give_back(self._key):
-                await cluster.close()
+        claim, self._claim = self._claim, None
+        if claim is not None:
+            await claim.cluster.forget(self)
+            await claim.release()
 
     async def volumes(
         self, claims: Iterable[tuple[str, str, str, str]]
@@ -106,9 +97,9 @@ class ClusterAnswers:
         return persistent_attributes(volume(await self._get(path)).spec)
 
     async def _get(self, path: str) -> bytes:
-        if self._cluster is None:
+        if self._claim is None:
             raise ApiError(f"GET {path}: the receiver has stopped")
-        return await self._cluster.client.body(path, {}, _JSON)
+        return await self._claim.cluster.client.body(path, {}, _JSON)
 
     def applied(self, resource: Resource, found: Object) -> None:
         """Keep the node's capacity."""

@@ -9,6 +9,8 @@ from typing import ClassVar, Literal
 
 from heliograph.component.config import Duration, key
 from heliograph.component.switches import Switches
+from heliograph.kubernetes.access import AuthType
+from heliograph.kubernetes.config import ApiConfig
 from heliograph.kubernetes.kubelet import Kubelet, KubeletAuthType
 from heliograph.receivers.kubelet_stats.metrics import METRICS, NODE_SHARES
 
@@ -53,16 +55,10 @@ class DialerConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ApiConfig:
+class NamedApiConfig(ApiConfig):
     """The Kubernetes API server."""
 
-    auth_type: Literal["none", "serviceAccount", "kubeConfig"] = key(..., "As whom to ask the API server.")
-    context: str = key("", "Context of the kubeconfig; empty: its current one.")
-    kube_api_qps: float = key(0.0, "Most requests a second to the API server; 0: no limit.")
-    kube_api_burst: int = key(0, "Requests that may come at once before kube_api_qps holds.")
-
-    def check(self) -> Iterator[tuple[str, str]]:
-        yield from _check_pace(self.kube_api_qps, self.kube_api_burst)
+    auth_type: AuthType = key(..., "As whom to ask the API server: serviceAccount, kubeConfig or none.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +96,7 @@ class KubeletStatsConfig:
     extra_metadata_labels: list[ExtraLabel] = key(
         list, "Resource attributes that need the kubelet's list of pods: container.id, k8s.volume.type."
     )
-    k8s_api_config: ApiConfig | None = key(
+    k8s_api_config: NamedApiConfig | None = key(
         None, "API server to ask for the volumes behind claims and for the node's capacity."
     )
     node: str = key("", "Name of the node, for the *.node.utilization metrics.")
@@ -129,7 +125,9 @@ class KubeletStatsConfig:
         wanted = sorted(NODE_SHARES & self.metrics)
         if wanted and not self.node:
             yield "node", f"needed for {', '.join(wanted)}"
-        yield from _check_pace(self.kube_api_qps, self.kube_api_burst)
+        for name in ("kube_api_qps", "kube_api_burst"):
+            if getattr(self, name) < 0:
+                yield name, "must not be negative"
 
     def kubelet(self) -> Kubelet:
         """Which kubelet to ask, and as whom."""
@@ -142,10 +140,3 @@ class KubeletStatsConfig:
             insecure_skip_verify=self.insecure_skip_verify,
             context=self.context,
         )
-
-
-def _check_pace(qps: float, burst: int) -> Iterator[tuple[str, str]]:
-    if qps < 0:
-        yield "kube_api_qps", "must not be negative"
-    if burst < 0:
-        yield "kube_api_burst", "must not be negative"
