@@ -2,11 +2,12 @@
 
 A round is whatever the receiver gives: a future of a thread, or a task. One that takes too long is reported, and no
 second one starts beside it; what it brings in the end is still handed on. When the pipeline has no room, the round's
-data is offered again until the next round is due; then it is given up, and logged.
+data is offered again until the next round is due; then it is given up, and logged. A round with tens of thousands of
+resources is handed on in slices that are made one by one, so that the whole of it never exists at once.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from heliograph.component.batch import Batch
@@ -21,11 +22,13 @@ _RETRY_SECONDS = 1.0
 @dataclass(slots=True)
 class Scrape:
     """The result of one round. parts: serialized ResourceMetrics. points: data points by scraper. errors: scraper ->
-    what could not be read and why; a scraper with points beside its error failed in parts only."""
+    what could not be read and why; a scraper with points beside its error failed in parts only. slices: instead of
+    parts, some serialized ResourceMetrics and the number of points in them at a time; `points` counts them all."""
 
     parts: list[bytes] = field(default_factory=list)
     points: dict[str, int] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
+    slices: Iterator[tuple[list[bytes], int]] | None = None
 
 
 class ScrapeLoop:
@@ -91,8 +94,7 @@ class ScrapeLoop:
             scrape = await self._round()
             if scrape is not None:
                 self._note(scrape)
-                if scrape.parts:
-                    await self._hand_on(Batch(Signal.METRICS, scrape.parts, sum(scrape.points.values())), due)
+                await self._hand_on(scrape, due)
             await clock.sleep(max(0.0, due - clock.monotonic()))
             if clock.monotonic() - due > interval:
                 due = clock.monotonic()  # the machine slept: no rounds to catch up with
@@ -125,15 +127,28 @@ class ScrapeLoop:
         else:
             self._host.report(Status.OK)
 
-    async def _hand_on(self, batch: Batch, due: float) -> None:
+    async def _hand_on(self, scrape: Scrape, due: float) -> None:
+        left = sum(scrape.points.values())
+        for parts, points in scrape.slices or ((scrape.parts, left),):
+            if not parts:
+                continue
+            refusal = await self._taken(Batch(Signal.METRICS, parts, points), due)
+            if refusal is not None:
+                self._telemetry.log.error("gave up %d metric points: %s", left, refusal)
+                return
+            left -= points
+            if scrape.slices is not None:
+                await asyncio.sleep(0)  # others have their turn between two slices
+
+    async def _taken(self, batch: Batch, due: float) -> DeliveryError | None:
+        """None when the pipeline has taken it, else why not."""
         clock = self._host.clock
         while True:
             try:
                 await self._output.consume(batch)
-                return
+                return None
             except DeliveryError as error:
                 wait = (error.after or _RETRY_SECONDS) if isinstance(error, Retryable) else float("inf")
                 if clock.monotonic() + wait >= due:
-                    self._telemetry.log.error("gave up %d metric points: %s", batch.items, error)
-                    return
+                    return error
                 await clock.sleep(wait)

@@ -134,6 +134,46 @@ def lists(server: ApiServer) -> set[str]:
     }
 
 
+async def test_a_large_report_is_handed_on_in_slices(server: ApiServer) -> None:
+    """Each pod and its container once in a report, with one time; a slice that is refused is offered again."""
+    for number in range(1200):
+        server.put(pod(f"p{number}", container=f"c{number}"))
+    refusals = iter((None, Overloaded("full", after=0.01), None))
+    sink = SinkConsumer(refuse=lambda batch: next(refusals, None))
+    async with running({"collection_interval": "30s"}, sink):
+        await until(lambda: len(sink.batches) >= 3, "three slices")
+    assert [len(batch.parts) for batch in sink.batches] == [1000, 1000, 400]
+    assert [batch.items for batch in sink.batches] == [metric_rows_count(batch.parts) for batch in sink.batches]
+    assert sink.refused == 1
+    found = {
+        (pair.key, from_any_value(pair.value))
+        for message in sink.messages
+        for pair in message.resource.attributes
+        if pair.key in ("k8s.pod.uid", "container.id")
+    }
+    assert found == {(key, f"{prefix}{number}") for key, prefix in (("k8s.pod.uid", "uid-p"), ("container.id", "c"))
+                     for number in range(1200)}  # fmt: skip
+    times = {point.time_unix_nano for message in sink.messages for scope in message.scope_metrics
+             for metric in scope.metrics for point in (*metric.gauge.data_points, *metric.sum.data_points)}  # fmt: skip
+    assert len(times) == 1
+
+
+async def test_a_report_that_is_refused_until_the_next_one_is_given_up(
+    server: ApiServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was not taken is counted in the log once, and the next report is whole."""
+    server.put(pod("p"))
+    sink = SinkConsumer(refuse=[Permanent("never")])
+    with caplog.at_level(logging.ERROR):
+        async with running({}, sink):
+            await until(lambda: sink.batches, "a report")
+    assert "gave up 4 metric points: never" in caplog.text
+
+
+def metric_rows_count(parts: tuple[bytes, ...]) -> int:
+    return len(metric_rows.ours(parts))
+
+
 async def test_reports_follow_the_objects(server: ApiServer) -> None:
     """What is there when all lists are read is in the first report; then additions, changes and removals."""
     sink = SinkConsumer()
