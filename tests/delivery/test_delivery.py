@@ -399,6 +399,36 @@ async def test_wait_for_result_tells_the_caller() -> None:
         assert bench.outcomes == [Outcome(Fate.DELIVERED)]
 
 
+@pytest.mark.parametrize("answers", [(Permanent("no"), SENT), (SENT, Permanent("no"))])
+async def test_wait_for_result_of_a_request_in_two_batches_is_an_error_when_one_of_them_fails(
+    answers: tuple[DeliveryError | SendResult, ...],
+) -> None:
+    """The caller keeps the data and sends all of it again; the piece that went out is a copy."""
+    batch = BatchConfig(min_size=4, max_size=4, flush_timeout=Duration(1))
+    async with Bench(SteeredSender(*answers), one_consumer(wait_for_result=True, batch=batch)) as bench:
+        with pytest.raises(Permanent, match="no"):
+            await bench.give(8)
+        assert (bench.account.sent, bench.account.copied, bench.account.waiting) == (4, 4, 0)
+        assert not bench.account.dropped.total()
+        assert bench.outcomes == []
+        assert bench.ledger.closes()
+
+
+async def test_wait_for_result_of_what_is_left_at_shutdown_is_an_error() -> None:
+    sender = SteeredSender(Retryable("down"))
+    async with Bench(sender, one_consumer(wait_for_result=True)) as bench:
+        sender.gate.clear()
+        giving = [asyncio.ensure_future(bench.give(2)) for _ in range(2)]
+        await settle()
+        ending = asyncio.ensure_future(bench.delivery.shutdown(bench.clock.monotonic() + 1))
+        await bench.clock.advance(2)
+        await ending
+        results = await asyncio.gather(*giving, return_exceptions=True)
+        assert all(isinstance(result, Retryable) for result in results)
+        assert not bench.account.dropped.total()
+        assert bench.ledger.closes()
+
+
 @pytest.mark.parametrize("answer", [SENT, Permanent("no")])
 async def test_the_ledger_closes_when_whoever_waits_for_the_result_is_cancelled(
     answer: SendResult | DeliveryError,

@@ -16,7 +16,7 @@ than a small window of data (`WINDOW_BYTES`), what is being batched and what is 
 import asyncio
 from collections import deque
 
-from heliograph.component.batch import STORED, Batch, Context, Fate, Outcome
+from heliograph.component.batch import DELIVERED, STORED, Batch, Context, Fate, Outcome
 from heliograph.component.errors import DeliveryError, Retryable
 from heliograph.component.factory import Settings
 from heliograph.component.ids import Signal
@@ -315,19 +315,24 @@ class Delivery:
         over = self._forget(work.batch)
         lost = 0
         for entry, items in work.pieces:
-            if entry.result is not None and not entry.result.done() and entry.pieces == 1 and entry.items == items:
-                self._accounts.waiting -= items
-                self._queue.release(entry.size)
-                entry.result.set_exception(failed.error)
-                continue
-            lost += items
-            self._end(entry, items, outcome)
+            if not self._kept(entry, items, failed):
+                lost += items
+                self._end(entry, items, outcome)
         self._accounts.failed(work.items - over)
         self._accounts.orphaned(max(0, over - lost))  # whoever waited sends everything again
         lost = max(0, lost - over)
         if lost:
             self._accounts.dropped(lost, failed.reason)
             self._log.error("dropped %d %s: %s", lost, self._signal.items, failed.error)
+
+    def _kept(self, entry: Entry, items: int, failed: Failed) -> bool:
+        """End a piece that failed while somebody waits for its entry's fate; false if nobody does."""
+        if entry.result is None or entry.result.done():
+            return False
+        entry.failure = failed
+        entry.kept += items
+        self._end(entry, items, DELIVERED)
+        return True
 
     def _forget(self, batch: Batch | None) -> int:
         """Count what a sender did with a batch that is given up; returns the items that are over."""
@@ -347,6 +352,13 @@ class Delivery:
         if entry.record is not None and self._spool is not None:
             self._spool.acknowledge(entry.record)
         self._queue.release(entry.size)
+        if entry.failure is not None and entry.result is not None:
+            if not entry.result.done():
+                self._accounts.orphaned(entry.items - entry.kept)  # whoever waited sends everything again
+                entry.result.set_exception(entry.failure.error)
+                return
+            entry.outcome = Outcome(Fate.DROPPED, entry.failure.reason)
+            self._accounts.dropped(entry.kept, entry.failure.reason)
         if entry.completion is not None:
             try:
                 entry.completion(entry.outcome)
@@ -418,9 +430,13 @@ class Delivery:
                 self._log.info("%d %s stay in the queue on disk", lost, self._signal.items)
             return
         lost -= sum(self._forget(work.batch) for work in left)
+        stopped = Failed(SHUTDOWN.reason, Retryable(f"{self._name}: shutting down"))
         for entry, items in pieces:
-            self._end(entry, items, SHUTDOWN)
-        if lost:
+            if self._kept(entry, items, stopped):
+                lost -= items
+            else:
+                self._end(entry, items, SHUTDOWN)
+        if lost > 0:
             self._accounts.failed(lost)
             self._accounts.dropped(lost, SHUTDOWN.reason)
             self._log.error("dropped %d %s at the end of the time to shut down", lost, self._signal.items)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from heliograph.component.batch import DELIVERED, NO_CONTEXT, Batch, Completion, Context, Outcome
 from heliograph.component.errors import Overloaded, Retryable
+from heliograph.delivery.attempts import Failed
 from heliograph.delivery.config import QueueSizer
 from heliograph.delivery.spool import Record
 
@@ -27,10 +28,23 @@ class Entry:
     """One accepted request.
 
     parts: its data; None while it is on disk only. record: where it is on disk. result: set with the error or None
-    when somebody waits for the fate within its call.
+    when somebody waits for the fate within its call. kept: items of pieces that failed while somebody waited, who keeps
+    them and, told `failure`, sends the whole request again.
     """
 
-    __slots__ = ("completion", "context", "items", "outcome", "parts", "pieces", "record", "result", "size")
+    __slots__ = (
+        "completion",
+        "context",
+        "failure",
+        "items",
+        "kept",
+        "outcome",
+        "parts",
+        "pieces",
+        "record",
+        "result",
+        "size",
+    )
 
     def __init__(
         self,
@@ -52,6 +66,8 @@ class Entry:
         self.result = result
         self.pieces = 1
         self.outcome = DELIVERED
+        self.failure: Failed | None = None
+        self.kept = 0
 
     def piece_done(self, outcome: Outcome) -> bool:
         """Note the fate of one piece; true when it was the last one."""
