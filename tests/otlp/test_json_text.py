@@ -71,3 +71,30 @@ def test_unknown_fields_are_ignored() -> None:
 def test_malformed(text: bytes) -> None:
     with pytest.raises(MalformedPayload):
         request_from_json("logs", text)
+
+
+def span_with(fields: str) -> bytes:
+    return b'{"resourceSpans":[{"scopeSpans":[{"spans":[{%s}]}]}]}' % fields.encode()
+
+
+@pytest.mark.parametrize(("value", "kind"), [("2", 2), ('"SPAN_KIND_SERVER"', 2), ("99", 99), ("-3", -3), ("null", 0)])
+def test_enums_by_number_or_name(value: str, kind: int) -> None:
+    """A name, a number, and a number that a later version of OTLP may know."""
+    request = ExportTraceServiceRequest.FromString(request_from_json("traces", span_with(f'"kind":{value}')))
+    assert request.resource_spans[0].scope_spans[0].spans[0].kind == kind
+
+
+@pytest.mark.parametrize("value", ['"NONSENSE"', '""', '"2"', "2.5", "true", "[2]", '{"a":1}', "99999999999"])
+def test_enums_that_are_none_are_refused(value: str) -> None:
+    """As upstream: they would otherwise be dropped without a word."""
+    with pytest.raises(MalformedPayload, match=r"kind|range"):
+        request_from_json("traces", span_with(f'"kind":{value}'))
+    with pytest.raises(MalformedPayload, match=r"code|range"):
+        request_from_json("traces", span_with(f'"status":{{"code":{value}}}'))
+
+
+def test_unknown_fields_hold_anything() -> None:
+    """What looks like an id or an enum in a field that OTLP does not have is not judged."""
+    assert request_from_json("traces", span_with('"new":{"traceId":"zz","kind":"NONSENSE"}')) == request_from_json(
+        "traces", span_with("")
+    )
