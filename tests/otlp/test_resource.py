@@ -53,3 +53,15 @@ def test_edits_are_remembered_within_the_limit() -> None:
     editor.clear()
     editor.apply(part("b"))
     assert len(edited) == 5
+
+
+def test_a_limit_of_zero_remembers_nothing() -> None:
+    edited: list[bytes] = []
+
+    def edit(resource: bytes) -> bytes | None:
+        edited.append(resource)
+        return encode_attributes({"times": len(edited)})
+
+    editor = ResourceEditor(edit, limit=0)
+    for times in (1, 2):
+        assert decode_attributes(resource_of(editor.apply(part()))) == [("times", times)]

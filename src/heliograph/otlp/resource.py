@@ -44,7 +44,7 @@ class ResourceEditor:
     """Edits resources and remembers the results by the resource's bytes: a pod sends the same one every time.
 
     edit: gets a serialized Resource and returns the new one, or None to leave it as it is. It must depend on
-    nothing else. limit: resources remembered; beyond it the oldest are forgotten.
+    nothing else. limit: resources remembered; beyond it the oldest are forgotten. 0: none is remembered.
     """
 
     def __init__(self, edit: Callable[[bytes], bytes | None], limit: int = 4096) -> None:
@@ -62,9 +62,10 @@ class ResourceEditor:
             edited = self._edit(resource)
             if edited == resource:
                 edited = None
-            if len(known) >= self._limit:
-                del known[next(iter(known))]
-            known[resource] = edited
+            if self._limit > 0:
+                if len(known) >= self._limit:
+                    del known[next(iter(known))]
+                known[resource] = edited
         return part if edited is None else with_resource(part, edited)
 
     def clear(self) -> None:
