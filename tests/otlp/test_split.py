@@ -1,4 +1,7 @@
-"""Cutting requests keeps the limit and the count of items, and gives whole messages."""
+"""Cutting requests keeps the limit, every item below its resource and scope, and their order."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -6,9 +9,13 @@ from hypothesis import strategies as st
 
 from heliograph.otlp.check import check
 from heliograph.otlp.count import count
+from heliograph.otlp.messages import resource_message_class
 from heliograph.otlp.request import request
 from heliograph.otlp.split import split_bytes, split_items
 from payloads import PAYLOADS
+
+Item = tuple[bytes, ...]
+"""A record or data point, after everything that stands above it: resource, scope, schema URLs, metric."""
 
 SIGNALS = pytest.mark.parametrize("signal", sorted(PAYLOADS))
 
@@ -39,3 +46,49 @@ def test_pieces_by_bytes_keep_the_limit(signal: str, limit: int) -> None:
         body = request(piece)
         assert check(signal, body)[1] == said
         assert len(body) <= limit or said == 1
+
+
+def bare(message: Any, *repeated: str) -> bytes:
+    """A message without what is repeated in it."""
+    copy = type(message)()
+    copy.CopyFrom(message)
+    for name in repeated:
+        copy.ClearField(name)
+    return bytes(copy.SerializeToString())
+
+
+def items_of(signal: str, parts: Iterable[bytes]) -> list[Item]:
+    """Every item of the parts, in order, read by the official classes."""
+    scopes, records = {
+        "traces": ("scope_spans", "spans"),
+        "logs": ("scope_logs", "log_records"),
+        "metrics": ("scope_metrics", "metrics"),
+    }[signal]
+    found: list[Item] = []
+    for data in parts:
+        part = resource_message_class(signal).FromString(data)
+        for scope in getattr(part, scopes):
+            above = (bare(part, scopes), bare(scope, records))
+            for record in getattr(scope, records):
+                if signal != "metrics":
+                    found.append((*above, record.SerializeToString()))
+                    continue
+                kind = record.WhichOneof("data")
+                metric = (bare(record, kind), kind.encode(), bare(getattr(record, kind), "data_points"))
+                points = getattr(record, kind).data_points
+                found.extend((*above, *metric, point.SerializeToString()) for point in points)
+    return found
+
+
+@SIGNALS
+@pytest.mark.parametrize("split", [split_items, split_bytes])
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_pieces_hold_the_items_of_the_input_in_order(
+    signal: str, split: Callable[..., list[tuple[list[bytes], int]]], data: st.DataObject
+) -> None:
+    """One piece after the other gives the items of the input, each below its resource, scope and metric."""
+    limit = data.draw(st.integers(0, 40) if split is split_items else st.integers(0, 12000))
+    parts, _ = check(signal, PAYLOADS[signal]())
+    pieces = split(signal, parts, limit)
+    assert items_of(signal, (part for piece, _ in pieces for part in piece)) == items_of(signal, parts)
