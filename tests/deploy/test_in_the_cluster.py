@@ -1,30 +1,24 @@
 """The architecture as a user installs it: the chart on a real cluster, an application with the OpenTelemetry SDK, and a
 stand-in of the Managed OTLP Endpoint behind the gateway. What arrives there is read record by record."""
 
-import contextlib
 import itertools
 import json
 import subprocess
 import sys
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
 import trustme
-import yaml
 
+from deployment import Installed, installed, real_node
 from kubernetes_lab import Api
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(400)]
-ROOT = Path(__file__).resolve().parent.parent.parent
-CHART = ROOT / "deploy" / "helm" / "heliograph"
-SHOP = ROOT / "deploy" / "demo" / "shop.yaml"
 KEY = "a-key-for-tests"
 
 Document = dict[str, Any]
@@ -34,12 +28,15 @@ Document = dict[str, Any]
 class Deployment:
     """The installed chart and what arrived at the endpoint."""
 
-    api: Api
-    namespace: str
-    shop: str
+    release: Installed
     arrived: Path
     _read: int = 0
     _documents: list[Document] = field(default_factory=list)
+
+    @property
+    def shop(self) -> str:
+        """The namespace of the shop."""
+        return self.release.shop
 
     @property
     def documents(self) -> list[Document]:
@@ -60,108 +57,35 @@ class Deployment:
             for document in self.documents:
                 if wanted(document):
                     return document
-            assert time.monotonic() < end, f"{what} did not arrive within {seconds:g} s; {self.told()}"
+            assert time.monotonic() < end, f"{what} did not arrive within {seconds:g} s; {self.release.told()}"
             time.sleep(0.5)
-
-    def kubectl(self, *arguments: str, timeout: float = 150) -> str:
-        """kubectl in the namespace of the chart."""
-        return self.api.run("kubectl", "-n", self.namespace, *arguments, timeout=timeout)
-
-    def pods(self, role: str) -> list[dict[str, Any]]:
-        """The pods of a role."""
-        found = json.loads(self.kubectl("get", "pods", "-l", f"app.kubernetes.io/component={role}", "-o", "json"))
-        return list(found["items"])
-
-    def metric(self, role: str, name: str) -> float:
-        """The sum of an own metric over the pods of a role that are ready."""
-        total = 0.0
-        for pod in self.pods(role):
-            if not all(status["ready"] for status in pod["status"].get("containerStatuses", [{"ready": False}])):
-                continue
-            text = urlopen(f"http://{pod['status']['podIP']}:8888/metrics", timeout=10).read().decode()
-            total += sum(float(row.rpartition(" ")[2]) for row in text.splitlines() if row.startswith(name + "{"))
-        return total
-
-    def told(self) -> str:
-        """What the roles say, for a failure's message."""
-        parts = [self.kubectl("get", "pods", "-o", "wide")]
-        for role in ("daemon", "gateway"):
-            parts.append(self.kubectl("logs", "-l", f"app.kubernetes.io/component={role}", "--tail=8"))
-        return "\n".join(parts)
-
-
-@pytest.fixture(scope="module")
-def node(kubernetes: Api) -> tuple[str, str]:
-    """Name and address of the node that runs pods; a cluster of the lab may have nodes that are only objects."""
-    for item in kubernetes.call("GET", "/api/v1/nodes")["items"]:
-        if not item["spec"].get("taints"):
-            (address,) = [entry["address"] for entry in item["status"]["addresses"] if entry["type"] == "InternalIP"]
-            return item["metadata"]["name"], address
-    pytest.fail("there is no node")
 
 
 @pytest.fixture(scope="module")
 def deployed(
-    kubernetes: Api, images: tuple[str, str], node: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
+    kubernetes: Api, images: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
-    """The chart, installed by `helm install` alone, and the shop beside it."""
+    """The chart for Serverless, and the shop beside it."""
     folder = tmp_path_factory.mktemp("endpoint")
-    node_name, address = node
+    address = real_node(kubernetes).address
     authority = trustme.CA()
-    authority.cert_pem.write_to_path(folder / "ca.pem")
     authority.issue_cert(address).private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
     arrived = folder / "arrived.jsonl"
     command = [sys.executable, "-m", "heliograph.testing.managed_endpoint_process", "--host=0.0.0.0", f"--key={KEY}"]
     command += [f"--certificate={folder / 'server.pem'}", f"--write={arrived}"]
-    name = uuid.uuid4().hex[:6]
-    made = Deployment(kubernetes, f"observe-{name}", f"shop-{name}", arrived)
-    with contextlib.ExitStack() as stack:
-        endpoint = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
-        stack.callback(endpoint.terminate)
-        assert endpoint.stdout is not None
-        port = endpoint.stdout.readline().split()[1]
-        here = {"nodeSelector": {"kubernetes.io/hostname": node_name}}
-        repository, _, tag = images[0].rpartition(":")
-        values = {
-            "scenario": "serverless",
-            "clusterName": "lab",
-            "image": {"repository": repository, "tag": tag},
-            "secret": {
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as endpoint:
+        try:
+            assert endpoint.stdout is not None
+            port = endpoint.stdout.readline().split()[1]
+            secret = {
                 "endpoint": f"https://{address}:{port}",
                 "apiKey": KEY,
-                "ca": (folder / "ca.pem").read_text(),
-            },
-            "daemon": {"interval": "5s", "hostPath": f"{folder}/state", **here},
-            "cluster": {"interval": "10s", **here},
-            "gateway": here,
-        }
-        (folder / "values.yaml").write_text(json.dumps(values))
-        for namespace in (made.namespace, made.shop):
-            stack.callback(
-                kubernetes.run, "kubectl", "delete", "namespace", namespace, "--ignore-not-found", "--wait=false"
-            )
-        stack.callback(
-            kubernetes.run, "helm", "uninstall", "heliograph", f"--namespace={made.namespace}", "--ignore-not-found"
-        )
-        kubernetes.run(
-            *("helm", "install", "heliograph", str(CHART), f"--namespace={made.namespace}", "--create-namespace"),
-            *("--values", str(folder / "values.yaml"), "--wait", "--timeout=120s"),
-            timeout=150,
-        )
-        kubernetes.run("kubectl", "create", "namespace", made.shop)
-        kubernetes.run("kubectl", "apply", "-n", made.shop, "-f", "-", stdin=shop(images[1], here["nodeSelector"]))
-        yield made
-
-
-def shop(image: str, selector: dict[str, str]) -> str:
-    """The shop's objects, with this image and on this node."""
-    objects = list(yaml.safe_load_all(SHOP.read_text()))
-    for item in objects:
-        if "template" in item["spec"]:
-            pod = item["spec"]["template"]["spec"]
-            pod["nodeSelector"] = selector
-            pod["containers"][0]["image"] = image
-    return yaml.safe_dump_all(objects)
+                "ca": authority.cert_pem.bytes().decode(),
+            }
+            with installed(kubernetes, images, folder, {"scenario": "serverless", "secret": secret}) as release:
+                yield Deployment(release, arrived)
+        finally:
+            endpoint.terminate()
 
 
 def of_shop(deployed: Deployment, signal: str, name: str) -> Callable[[Document], bool]:
@@ -182,7 +106,7 @@ def check_metadata(document: Document, deployed: Deployment, name: str) -> None:
     """Everything that the API knows of the pod is there, and it is the pod's."""
     resource = document["resource"]
     pod = json.loads(
-        deployed.api.run("kubectl", "-n", deployed.shop, "get", "pod", resource["k8s.pod.name"], "-o", "json")
+        deployed.release.api.run("kubectl", "-n", deployed.shop, "get", "pod", resource["k8s.pod.name"], "-o", "json")
     )
     expected = {
         "k8s.pod.uid": pod["metadata"]["uid"],
@@ -299,9 +223,9 @@ def test_events_of_pods_arrive_as_logs(deployed: Deployment) -> None:
 
 def test_one_of_two_replicas_reports_the_cluster(deployed: Deployment) -> None:
     """Two replicas run, one holds the lease, and each deployment is reported once in each interval."""
-    pods = [pod["metadata"]["name"] for pod in deployed.pods("cluster")]
+    pods = [pod["metadata"]["name"] for pod in deployed.release.pods("cluster")]
     assert len(pods) == 2
-    lease = json.loads(deployed.kubectl("get", "lease", "heliograph-cluster", "-o", "json"))
+    lease = json.loads(deployed.release.kubectl("get", "lease", "heliograph-cluster", "-o", "json"))
     assert [pod for pod in pods if pod in lease["spec"]["holderIdentity"]]
     times = sorted(
         item["time"]
@@ -319,7 +243,7 @@ def test_our_own_lines_are_not_collected(deployed: Deployment) -> None:
     own = [
         item
         for item in deployed.documents
-        if item["signal"] == "logs" and item["resource"].get("k8s.namespace.name") == deployed.namespace
+        if item["signal"] == "logs" and item["resource"].get("k8s.namespace.name") == deployed.release.namespace
         and "log.record.uid" in item["attributes"]
     ]  # fmt: skip
     assert own == []
@@ -349,7 +273,7 @@ def test_what_the_gateways_sent_is_what_arrived(deployed: Deployment) -> None:
     for signal, name in names.items():
         for _ in range(60):
             before = sum(item["signal"] == signal for item in deployed.documents)
-            sent = deployed.metric("gateway", name) or deployed.metric("gateway", f"{name}_total")
+            sent = sum(deployed.release.metric("gateway", name).values())
             if before == sent:
                 break
             time.sleep(0.2)
@@ -360,19 +284,20 @@ def test_what_the_gateways_sent_is_what_arrived(deployed: Deployment) -> None:
 def test_a_wrong_key_is_named_and_loses_nothing(deployed: Deployment) -> None:
     """With a key that the endpoint does not know the gateways say so and what to do; what is written meanwhile waits on
     the node and arrives, each line once, when the key is right again."""
-    install = ("helm", "upgrade", "heliograph", str(CHART), f"--namespace={deployed.namespace}", "--reuse-values")
-    deployed.api.run(*install, "--set=secret.apiKey=wrong", "--wait", "--timeout=90s", timeout=120)
+    deployed.release.upgrade("secret.apiKey=wrong")
     end = time.monotonic() + 60
-    while "API key" not in (log := deployed.kubectl("logs", "-l", "app.kubernetes.io/component=gateway", "--tail=50")):
+    while "API key" not in (
+        log := deployed.release.kubectl("logs", "-l", "app.kubernetes.io/component=gateway", "--tail=50")
+    ):
         assert time.monotonic() < end, log
         time.sleep(1)
-    while len(deployed.pods("gateway")) > 2:  # the old ones, which still know the right key
-        assert time.monotonic() < end + 60, deployed.told()
+    while len(deployed.release.pods("gateway")) > 2:  # the old ones, which still know the right key
+        assert time.monotonic() < end + 60, deployed.release.told()
         time.sleep(0.5)
     begun = time.time_ns()
     time.sleep(3)
     assert all(item["time"] < begun for item in deployed.documents if item["signal"] == "logs")
-    deployed.api.run(*install, f"--set=secret.apiKey={KEY}", "--wait", "--timeout=90s", timeout=120)
+    deployed.release.upgrade(f"secret.apiKey={KEY}")
     wanted = of_shop(deployed, "logs", "checkout")
     deployed.wait(lambda item: wanted(item) and item["time"] > begun + 5_000_000_000, "a line of later")
     lines = [item["body"] for item in deployed.documents if wanted(item) and item["body"].startswith("{")]

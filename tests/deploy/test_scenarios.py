@@ -1,0 +1,155 @@
+"""The scenarios that end in Elasticsearch, each by `helm install` alone: ECK with the backend in the cluster, a backend
+as a service of a host (self-managed, ECE), and direct. The Elasticsearch is the lab's; what is found there is read."""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+import pytest
+import trustme
+
+from deployment import ROOT, Installed, installed, real_node
+from kubernetes_lab import Api
+from relay import Relay
+
+pytestmark = [pytest.mark.cluster, pytest.mark.elasticsearch, pytest.mark.slow, pytest.mark.timeout(400)]
+
+
+def search(url: str, stream: str, shop: str, **terms: str) -> list[dict[str, Any]]:
+    """Documents of a data stream that come from the shop's namespace."""
+    wanted = {"resource.attributes.k8s.namespace.name": shop, **terms}
+    query = {"size": 50, "query": {"bool": {"filter": [{"term": {key: value}} for key, value in wanted.items()]}}}
+    request = Request(f"{url}/{stream}/_search", json.dumps(query).encode(), {"Content-Type": "application/json"})
+    try:
+        with urlopen(request, timeout=10) as response:
+            return [hit["_source"] for hit in json.load(response)["hits"]["hits"]]
+    except HTTPError as error:
+        if error.code == 404:
+            return []
+        raise
+
+
+def found(url: str, stream: str, release: Installed, seconds: float = 90, **terms: str) -> dict[str, Any]:
+    """The first of them, as soon as there is one."""
+    end = time.monotonic() + seconds
+    while not (documents := search(url, stream, release.shop, **terms)):
+        assert time.monotonic() < end, f"nothing in {stream} with {terms} within {seconds:g} s; {release.told()}"
+        time.sleep(1)
+    return documents[0]
+
+
+def check_the_shop(url: str, release: Installed) -> None:
+    """Lines, spans, measurements, the cluster's metrics and its events are there, with the metadata of their pods, and
+    as Elastic's screens ask for."""
+    checkout = {"resource.attributes.k8s.deployment.name": "checkout"}
+    line = found(url, "logs-generic.otel-default", release, **checkout, **{"attributes.log.iostream": "stdout"})
+    span = found(url, "traces-generic.otel-default", release, **checkout, kind="Server")
+    orders = found(url, "metrics-generic.otel-default", release, **checkout, **{"attributes.outcome": "placed"})
+    pod = found(url, "metrics-kubeletstatsreceiver.otel-default", release, **checkout)
+    state = found(url, "metrics-k8sclusterreceiver.otel-default", release, **checkout)
+    names = {document["resource"]["attributes"]["k8s.pod.name"] for document in (line, span, orders, pod)}
+    assert len(names) == 1
+    for document in (line, span, orders, pod):
+        attributes = document["resource"]["attributes"]
+        assert attributes["k8s.app.part-of"] == "shop"
+        assert attributes["k8s.cluster.name"] == "lab"
+        assert attributes["k8s.node.name"] == attributes["host.name"]
+    assert "placed" in line["body"]["text"]
+    assert line["attributes"]["log.record.uid"]
+    assert state["resource"]["attributes"]["k8s.deployment.name"] == "checkout"
+    assert span["resource"]["attributes"]["agent.name"] == "opentelemetry/python"
+    assert span["attributes"]["processor.event"] == "transaction"
+    assert span["attributes"]["transaction.type"] == "request"
+
+
+@pytest.fixture(scope="module")
+def elasticsearch(kubernetes: Api, elasticsearch_url: str) -> Iterator[tuple[str, str]]:
+    """The URL for us and the one for pods: the lab's Elasticsearch listens on the loopback interface alone."""
+    parts = urlsplit(elasticsearch_url)
+    assert parts.port is not None
+    address = real_node(kubernetes).address
+    with Relay(address, parts.hostname or "127.0.0.1", parts.port) as relay:
+        yield elasticsearch_url, f"http://{address}:{relay.port}"
+
+
+@pytest.mark.parametrize("scenario", ["eck", "direct"])
+def test_what_the_chart_alone_brings_to_elasticsearch(
+    scenario: str, kubernetes: Api, images: tuple[str, str], elasticsearch: tuple[str, str], tmp_path: Path
+) -> None:
+    here, there = elasticsearch
+    values = {"scenario": scenario, "secret": {"endpoint": there, "apiKey": "none"}}
+    with installed(kubernetes, images, tmp_path, values) as release:
+        assert bool(release.pods("backend")) == (scenario == "eck")
+        check_the_shop(here, release)
+        writer = "backend" if scenario == "eck" else "gateway"
+        assert sum(release.metric(writer, "otelcol_exporter_send_failed_log_records").values()) == 0
+        if scenario == "eck":
+            summary = found(here, "metrics-service_summary.1m.otel-default", release, 100)
+            assert summary["resource"]["attributes"]["service.name"] in ("checkout", "frontend", "moment")
+
+
+@contextmanager
+def backend_on_the_host(folder: Path, address: str, elasticsearch: str, token: str) -> Iterator[tuple[int, str]]:
+    """The two files of deploy/systemd as a process, on free ports: the port and the CA of its certificate."""
+    authority = trustme.CA()
+    authority.issue_cert(address).private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
+    log = folder / "backend.log"
+    variables = {
+        "ELASTIC_ENDPOINT": elasticsearch,
+        "HELIOGRAPH_TOKEN": token,
+        "HELIOGRAPH_CERTIFICATE": str(folder / "server.pem"),
+        "HELIOGRAPH_PRIVATE_KEY": str(folder / "server.pem"),
+    }
+    changed = {
+        "receivers.otlp.protocols.grpc.endpoint": f"{address}:0",
+        "receivers.otlp.protocols.http.endpoint": f"{address}:0",
+        "extensions.health_check.endpoint": "127.0.0.1:0",
+        "extensions.file_storage.directory": str(folder / "queue"),
+        "connectors.elasticapm.aggregation.directory": str(folder / "aggregates"),
+        "exporters.elasticsearch.dead_letters.directory": str(folder / "dead-letters"),
+        "service.telemetry.metrics.level": "none",
+    }
+    command = [sys.executable, "-m", "heliograph"]
+    command += [f"--config={ROOT / 'deploy' / 'systemd' / name}" for name in ("backend.yaml", "secured.yaml")]
+    command += [f"--set={key}={value}" for key, value in changed.items()]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, **variables})
+    try:
+        end = time.monotonic() + 30
+        while "everything is ready" not in (text := log.read_text()):
+            assert process.poll() is None, text
+            assert time.monotonic() < end, text
+            time.sleep(0.1)
+        (line,) = [line for line in text.splitlines() if "OTLP over gRPC" in line]
+        yield int(line.split(f"{address}:")[1].split()[0].strip('",')), authority.cert_pem.bytes().decode()
+    finally:
+        process.terminate()
+        process.wait(40)
+
+
+def test_a_backend_on_a_host_takes_only_who_knows_the_key(
+    kubernetes: Api, images: tuple[str, str], elasticsearch: tuple[str, str], tmp_path: Path
+) -> None:
+    """Self-managed: TLS with a CA of one's own and a key between the cluster and the backend."""
+    token, address = secrets.token_hex(8), real_node(kubernetes).address
+    with ExitStack() as stack:
+        port, authority = stack.enter_context(backend_on_the_host(tmp_path, address, elasticsearch[0], token))
+        secret = {"endpoint": f"{address}:{port}", "apiKey": token, "ca": authority}
+        values = {"scenario": "self-managed", "secret": secret}
+        release = stack.enter_context(installed(kubernetes, images, tmp_path, values))
+        check_the_shop(elasticsearch[0], release)
+        release.upgrade("secret.apiKey=wrong")
+        end = time.monotonic() + 60
+        while "nauthenticated" not in (log := release.kubectl("logs", "-l", "app.kubernetes.io/component=gateway")):
+            assert time.monotonic() < end, log
+            time.sleep(1)
