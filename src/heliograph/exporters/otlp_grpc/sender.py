@@ -22,17 +22,20 @@ from heliograph.exporters.otlp_grpc.config import OTLPGRPCConfig
 from heliograph.net.address import split
 from heliograph.net.grpc.client import ClientKeepalive, GrpcChannel, resolve
 from heliograph.net.grpc.round_robin import Resolve, RoundRobinChannel
-from heliograph.net.grpc.status import RESOURCE_EXHAUSTED, UNAVAILABLE, GrpcError, status_name
-from heliograph.net.http.client import USER_AGENT
-from heliograph.net.http.status import (
+from heliograph.net.grpc.status import (
     ABORTED,
     CANCELLED,
     DATA_LOSS,
     DEADLINE_EXCEEDED,
     OUT_OF_RANGE,
     PERMISSION_DENIED,
+    RESOURCE_EXHAUSTED,
     UNAUTHENTICATED,
+    UNAVAILABLE,
+    GrpcError,
+    status_name,
 )
+from heliograph.net.http.client import USER_AGENT
 from heliograph.net.tls import keep_fresh, secure_client_context
 from heliograph.otlp.request import request
 from heliograph.otlp.response import partial_success

@@ -10,11 +10,21 @@ import json
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTracePartialSuccess
 
-from heliograph.otlp.errors import MalformedPayload
-
-CANCELLED, UNKNOWN, INVALID_ARGUMENT, DEADLINE_EXCEEDED = 1, 2, 3, 4
-PERMISSION_DENIED, RESOURCE_EXHAUSTED, FAILED_PRECONDITION, ABORTED, OUT_OF_RANGE = 7, 8, 9, 10, 11
-UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS, UNAUTHENTICATED = 12, 13, 14, 15, 16
+from heliograph.net.grpc.status import (
+    ABORTED,
+    CANCELLED,
+    DATA_LOSS,
+    DEADLINE_EXCEEDED,
+    INVALID_ARGUMENT,
+    OUT_OF_RANGE,
+    PERMISSION_DENIED,
+    RESOURCE_EXHAUSTED,
+    UNAUTHENTICATED,
+    UNAVAILABLE,
+    UNIMPLEMENTED,
+    UNKNOWN,
+)
+from heliograph.otlp.wire import field, varint
 
 _HTTP = {
     INVALID_ARGUMENT: 400,
@@ -49,7 +59,7 @@ def grpc_code(status: int) -> int:
 def encode_status(code: int, message: str) -> bytes:
     """A google.rpc.Status in protobuf form."""
     text = message.encode("utf-8", "replace")
-    return b"\x08" + _varint(code) + (b"\x12" + _varint(len(text)) + text if text else b"")
+    return b"\x08" + varint(code) + (field(2, text) if text else b"")
 
 
 def encode_status_json(code: int, message: str) -> bytes:
@@ -80,14 +90,3 @@ def decode_message(content_type: str, body: bytes) -> str:
 
 def _text(body: bytes) -> str:
     return body[:500].decode("utf-8", "replace").strip().partition("\n")[0]
-
-
-def _varint(number: int) -> bytes:
-    if number < 0:
-        raise MalformedPayload(f"a negative code or length: {number}")
-    out = bytearray()
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    out.append(number)
-    return bytes(out)

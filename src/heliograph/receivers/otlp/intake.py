@@ -11,7 +11,7 @@ from heliograph.component.batch import Batch, Context
 from heliograph.component.errors import DeliveryError, MalformedPayload, Overloaded, Permanent, Retryable
 from heliograph.component.factory import Settings
 from heliograph.component.ids import Signal
-from heliograph.net.http.status import INTERNAL, INVALID_ARGUMENT, RESOURCE_EXHAUSTED, UNAVAILABLE
+from heliograph.net.grpc.status import INTERNAL, INVALID_ARGUMENT, RESOURCE_EXHAUSTED, UNAVAILABLE
 from heliograph.otlp.check import check
 from heliograph.telemetry.metrics import Counter
 
