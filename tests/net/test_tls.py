@@ -13,7 +13,7 @@ from heliograph.component.errors import Retryable, StartError
 from heliograph.config.decode import from_plain
 from heliograph.net.address import AddressError, split
 from heliograph.net.config import TLSClientConfig, TLSServerConfig
-from heliograph.net.tls import client_context, load_certificate, server_context
+from heliograph.net.tls import load_certificate, secure_client_context, server_context
 from heliograph.testing.exporter import NO_QUEUE, ExporterUnderTest
 from heliograph.testing.otlp import OTLPServer
 from heliograph.testing.samples import sample
@@ -37,8 +37,7 @@ def test_certificate_errors_name_key_and_file(certificates: Any, tmp_path: Path)
             server_context(from_plain(TLSServerConfig, keys))
         assert problem in str(caught.value)
     with pytest.raises(StartError, match="tls::ca_pem holds no usable certificate"):
-        client_context(from_plain(TLSClientConfig, {"ca_pem": "junk"}))
-    assert client_context(from_plain(TLSClientConfig, {"insecure": True})) is None
+        secure_client_context(from_plain(TLSClientConfig, {"ca_pem": "junk"}))
 
 
 def in_text(certificates: Any) -> dict[str, str]:
@@ -86,7 +85,7 @@ async def test_a_renewed_certificate_is_used_for_new_connections(certificates: A
     config = from_plain(TLSServerConfig, {"cert_file": str(cert), "key_file": str(key)})
     context = server_context(config)
     server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0, ssl=context)
-    client = client_context(from_plain(TLSClientConfig, {"ca_file": certificates.ca}))
+    client = secure_client_context(from_plain(TLSClientConfig, {"ca_file": certificates.ca}))
     port = server.sockets[0].getsockname()[1]
     with pytest.raises(ssl.SSLCertVerificationError):
         await asyncio.open_connection("localhost", port, ssl=client)

@@ -92,7 +92,6 @@ class Collector:
         self._extensions: dict[ComponentId, Component] = {}
         self._running: list[_Running] = []
         self._endpoints: list[Endpoint] = []
-        self._stop: asyncio.Event | None = None
         self.health = HealthBoard()
         self.metrics_ports: list[int] = []
 
@@ -108,7 +107,6 @@ class Collector:
 
     async def start(self) -> None:
         """Make and start everything. Raises StartError or ConfigError, and then nothing runs."""
-        self._stop = asyncio.Event()
         try:
             extensions = {id: self._make_extension(id) for id in self._loaded.extensions}
             configs = {key: configured.config for key, configured in self._loaded.components.items()}
@@ -124,16 +122,6 @@ class Collector:
             raise
         self.health.is_ready = True
         self._log.info("everything is ready")
-
-    async def run_until_stopped(self) -> None:
-        """Return when `stop` was called."""
-        assert self._stop is not None
-        await self._stop.wait()
-
-    def stop(self) -> None:
-        """Let `run_until_stopped` return."""
-        if self._stop is not None:
-            self._stop.set()
 
     async def shutdown(self, deadline_seconds: float = DRAIN_SECONDS) -> None:
         """Stop and drain in at most about this many seconds; whatever fails is logged. Safe twice."""

@@ -125,7 +125,6 @@ async def _serve(loaded: Loaded, drain: float, resource: Mapping[str, str], json
         _log.info("received %s: draining for at most %g s", number.name, drain)
         first = loop.time()
         stopping.set()
-        collector.stop()
 
     signals = (signal.SIGTERM, signal.SIGINT)
     for number in signals:

@@ -35,14 +35,6 @@ def server_context(config: TLSServerConfig, alpn: Sequence[str] = ()) -> ssl.SSL
     return context
 
 
-def client_context(config: TLSClientConfig, alpn: Sequence[str] = ()) -> ssl.SSLContext | None:
-    """The context of a client, or None when the configuration asks for plain text (`insecure` without a CA).
-    Raises StartError."""
-    if config.insecure and not (config.ca_file or config.ca_pem):
-        return None
-    return secure_client_context(config, alpn)
-
-
 def secure_client_context(config: TLSClientConfig, alpn: Sequence[str] = ()) -> ssl.SSLContext:
     """The context of a client that uses TLS whatever `insecure` says, as https:// does. Raises StartError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -60,7 +60,6 @@ class LogFile:
         self.partial_size = -1
         self.discarding = False
         self.gone_since = 0.0
-        self.finished = False
         self.restored = False
         self.view: Any = None  # what reader.py keeps of it
 

@@ -9,7 +9,6 @@ then on. See docs/adr/0003-file-log.md.
 
 import base64
 import ctypes
-import os
 from hashlib import blake2b
 from typing import Any
 
@@ -56,8 +55,3 @@ def birth_time(fd: int) -> int:
         return 0
     # struct statx: stx_btime at 80: seconds (8 bytes), nanoseconds (4)
     return int.from_bytes(raw[80:88], "little") * 10**9 + int.from_bytes(raw[88:92], "little")
-
-
-def read_head(fd: int, size: int) -> bytes:
-    """The first bytes of an open file. Raises OSError."""
-    return os.pread(fd, size, 0)

@@ -195,7 +195,6 @@ class Tracker:
                 file.position = file.safe = status.st_size
         if changed:
             file.active = now
-            file.finished = False
         file.size, file.modified = status.st_size, status.st_mtime_ns
         idle = now - file.active
         file.next_stat = 0.0 if changed or file.pending else now + min(idle / 10, _IDLE_STAT_SECONDS)
