@@ -1,6 +1,6 @@
 """Ten thousand pods on 500 nodes: the cluster collector and a node's daemon, beside the upstream Collector. By hand.
 
-python -m bench.kubernetes_scale [--pods 10000 --nodes 500] [--quiet 30] [--changes 60] [--keep]
+python -m bench.kubernetes_scale [--pods 10000 --nodes 500] [--quiet 30] [--changes 60] [--there]
 
 Needs the Kubernetes of the lab (../shared/lab/kubernetes/kube up) as root. The pods are objects in its API that nobody
 runs; they are removed at the end. Both programs run at the same time with the same file: first as cluster collector
@@ -10,10 +10,12 @@ with entities and metrics to an OTLP sink: what waits in its queue and in its so
 """
 
 import argparse
+import compileall
 import json
 import os
 import random
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -22,7 +24,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +82,13 @@ class Writer:
 
 
 @contextmanager
-def objects(kubeconfig: str, pods: int, nodes: int, keep: bool) -> Iterator[None]:
+def objects(pods: int, nodes: int) -> Iterator[None]:
     """Pods and nodes in the API, gone at the end."""
     try:
         subprocess.run([KUBE, "scale", str(pods), "--nodes", str(nodes)], check=True)
         yield
     finally:
-        if not keep:
-            subprocess.run([KUBE, "scale", "0"], check=True)
+        subprocess.run([KUBE, "scale", "0"], check=True)
 
 
 class Program:
@@ -95,6 +96,10 @@ class Program:
 
     def __init__(self, name: str, config: dict[str, Any], kubeconfig: str, folder: Path) -> None:
         self.name = name
+        source = folder / "src"
+        if not source.exists():  # compiled once, as an installed package is
+            shutil.copytree(ROOT / "src" / "heliograph", source / "heliograph")
+            compileall.compile_dir(source, quiet=1)
         self.own = free_port()
         reader = {"pull": {"exporter": {"prometheus": {"host": "127.0.0.1", "port": self.own}}}}
         service = {**config["service"], "telemetry": {"metrics": {"readers": [reader]}}}
@@ -104,7 +109,7 @@ class Program:
         if name == HERE:
             command = [sys.executable, "-m", "heliograph", f"--config={path}"]
         self.began = time.monotonic()
-        self.child = Collector([str(part) for part in command], {"KUBECONFIG": kubeconfig})
+        self.child = Collector([str(part) for part in command], {"KUBECONFIG": kubeconfig, "PYTHONPATH": str(source)})
 
     def value(self, metric: str) -> float:
         """The sum of a metric of its own; -1 when there is none yet."""
@@ -242,13 +247,16 @@ def main() -> None:
     parser.add_argument("--changes", type=float, default=60.0, help="seconds with 50 changes each")
     parser.add_argument("--only", choices=("cluster", "daemon", "queues"), help="one part alone")
     parser.add_argument("--alone", action="store_true", help="without the upstream Collector")
-    parser.add_argument("--keep", action="store_true", help="leave the pods; `kube scale 0` removes them")
+    parser.add_argument(
+        "--there", action="store_true", help="the pods are there (`kube scale 10000 --nodes 500`); leave them"
+    )
     options = parser.parse_args()
     answer = subprocess.run([KUBE, "env"], check=True, capture_output=True, text=True).stdout
     kubeconfig = answer.strip().partition("=")[2].strip("'\"")
     result: dict[str, Any] = {}
     names = [HERE] if options.alone else [HERE, THERE]
-    with objects(kubeconfig, options.pods, options.nodes, options.keep), tempfile.TemporaryDirectory() as name:
+    made = nullcontext() if options.there else objects(options.pods, options.nodes)
+    with made, tempfile.TemporaryDirectory() as name:
         folder, writer = Path(name), Writer(kubeconfig)
         for part in ("cluster", "daemon"):
             if options.only not in (None, part):

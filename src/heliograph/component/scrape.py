@@ -17,6 +17,7 @@ from heliograph.component.ids import Signal
 from heliograph.component.lifecycle import Host, Status
 
 _RETRY_SECONDS = 1.0
+_SLICE_SECONDS = 0.01
 
 
 @dataclass(slots=True)
@@ -138,7 +139,7 @@ class ScrapeLoop:
                 return
             left -= points
             if scrape.slices is not None:
-                await asyncio.sleep(0)  # others have their turn between two slices
+                await asyncio.sleep(_SLICE_SECONDS)  # so that one is sent while the next one is made
 
     async def _taken(self, batch: Batch, due: float) -> DeliveryError | None:
         """None when the pipeline has taken it, else why not."""

@@ -100,19 +100,17 @@ class Encoder:
 
     def _resource(self, entity: str, attributes: Pairs, custom: bool) -> bytes:
         on = self._attributes
-        names: list[str] = []
-        chunks: list[bytes] = []
-        for name, value in attributes:
-            if value != "" and name in on:
-                names.append(name)
-                chunks.append(_pair(name, value))
+        kept = [pair for pair in attributes if pair[1] != "" and pair[0] in on]
+        chunks = [_pair(name, value) for name, value in kept]
         if not custom and entity not in _WITHOUT_REFERENCE:
-            chunks.append(_reference(entity, tuple(names)))
+            chunks.append(_reference(entity, tuple([name for name, _ in kept])))
         return field(1, b"".join(chunks))
 
 
+@lru_cache(maxsize=_KEPT)
 def _pair(name: str, value: str | bool) -> bytes:
-    """An attribute of a resource. The common one, a short text, is written without the general encoder."""
+    """An attribute of a resource. The common one, a short text, is written without the general encoder. Namespaces,
+    nodes and images are those of many pods, and a pod's name that of its containers, which come next."""
     if isinstance(value, str):
         key, text = _key(name), value.encode("utf-8", "replace")
         size = len(text)

@@ -20,10 +20,10 @@ class Resources(msgspec.Struct):
 
 
 class Container(msgspec.Struct):
-    """One of spec.containers."""
+    """One of spec.containers. resources: the JSON of `Resources`, which many containers have in common."""
 
     name: str = ""
-    resources: Resources | None = None
+    resources: msgspec.Raw = msgspec.Raw()
 
 
 class State(msgspec.Struct, rename="camel", gc=False):

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import msgspec
+
 from heliograph.kubernetes.image import parse
 from heliograph.kubernetes.objects import Metadata, Resource
 from heliograph.kubernetes.quantity import thousandths, whole
@@ -40,6 +42,7 @@ _QUANTITIES = (
     ("storage", "storage"),
     ("ephemeral-storage", "ephemeralstorage"),
 )
+_DECODE_RESOURCES = msgspec.json.Decoder(objects.Resources | None).decode
 _SCHEME = re.compile(r"[\w-]+://", re.ASCII)
 
 
@@ -107,16 +110,7 @@ class Readings:
         self, container: objects.Container, status: objects.ContainerStatus | None, pod: tuple[tuple[str, str], ...]
     ) -> Reading:
         attributes: list[tuple[str, str]] = [("k8s.container.name", container.name)]
-        values: list[tuple[str, tuple[Point, ...]]] = []
-        resources = container.resources
-        for what, quantities in (
-            ("request", resources.requests if resources else None),
-            ("limit", resources.limits if resources else None),
-        ):
-            for name, short in _QUANTITIES if quantities else ():
-                number = amount((quantities or {}).get(name), cores=name == "cpu")
-                if number is not None:
-                    values.append(_one(f"k8s.container.{short}_{what}", number))
+        values = list(_resources(bytes(container.resources)))
         if status is not None:
             values.append(_one("k8s.container.restarts", status.restart_count))
             values.append(_one("k8s.container.ready", int(status.ready)))
@@ -133,10 +127,11 @@ class Readings:
 
     def _state(self, state: objects.ContainerState) -> list[tuple[str, tuple[Point, ...]]]:
         values: list[tuple[str, tuple[Point, ...]]] = []
-        present = next((name for name in ("running", "terminated", "waiting") if getattr(state, name)), "")
         name = "k8s.container.status.state"
-        if name in self._on and present:
-            values.append((name, _choice(name, _STATES, present)))
+        if name in self._on:
+            present = next((name for name in ("running", "terminated", "waiting") if getattr(state, name)), "")
+            if present:
+                values.append((name, _choice(name, _STATES, present)))
         name = "k8s.container.status.reason"
         if name in self._on:
             why = state.terminated or state.waiting
@@ -223,6 +218,24 @@ def stripped(container_id: str) -> str:
     """The id without the runtime's scheme."""
     found = _SCHEME.match(container_id)
     return container_id[found.end() :] if found else container_id
+
+
+@lru_cache(maxsize=1024)
+def _resources(json: bytes) -> Values:
+    """The metrics of a container's requests and limits; none when they are not what the API promises."""
+    try:
+        found = _DECODE_RESOURCES(json or b"null")
+    except (msgspec.MsgspecError, RecursionError):
+        found = None
+    if found is None:
+        return ()
+    values: list[tuple[str, tuple[Point, ...]]] = []
+    for what, quantities in (("request", found.requests), ("limit", found.limits)):
+        for name, short in _QUANTITIES if quantities else ():
+            number = amount((quantities or {}).get(name), cores=name == "cpu")
+            if number is not None:
+                values.append(_one(f"k8s.container.{short}_{what}", number))
+    return tuple(values)
 
 
 @lru_cache(maxsize=1024)
