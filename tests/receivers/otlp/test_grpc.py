@@ -51,7 +51,7 @@ async def export(
 ) -> bytes:
     """One call. Raises grpc.aio.AioRpcError."""
     async with grpc.aio.insecure_channel(f"127.0.0.1:{server.ports['grpc']}", compression=compression) as channel:
-        answer: bytes = await channel.unary_unary(PATHS[signal])(body, timeout=10, metadata=metadata)
+        answer: bytes = await channel.unary_unary(PATHS[signal])(body, timeout=40, metadata=metadata)
         return answer
 
 
