@@ -36,8 +36,22 @@ class Api:
         self.kube = kube
         self._access = access("kubeConfig", "", {"KUBECONFIG": str(kubeconfig)})
 
-    def call(self, method: str, path: str, body: Any = None, accept: tuple[int, ...] = (200, 201, 202)) -> Any:
-        """One request. Raises AssertionError for another status than `accept`."""
+    @property
+    def server(self) -> str:
+        """The URL of the API server."""
+        return self._access.server
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        accept: tuple[int, ...] = (200, 201, 202),
+        *,
+        lines: bool = False,
+    ) -> Any:
+        """One request. lines: the answer is a watch's, of which the first event is wanted, {} when there is none.
+        Raises AssertionError for another status than `accept`."""
         parts = urlsplit(self._access.server)
         assert parts.hostname is not None
         connection = HTTPSConnection(parts.hostname, parts.port, context=self._access.tls, timeout=30)
@@ -49,6 +63,8 @@ class Api:
         finally:
             connection.close()
         assert response.status in accept, f"{method} {path}: {response.status} {content[:500]!r}"
+        if lines:
+            content = content.partition(b"\n")[0] or b"{}"
         return json.loads(content)
 
     def wait(self, path: str, wanted: Callable[[Any], Any], what: str, timeout: float = 30.0) -> Any:

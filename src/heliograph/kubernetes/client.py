@@ -19,7 +19,7 @@ from heliograph import __version__
 from heliograph.component.clock import Clock
 from heliograph.component.errors import StartError
 from heliograph.kubernetes.access import Access
-from heliograph.kubernetes.errors import ApiError, BadAnswer
+from heliograph.kubernetes.errors import ApiError, BadAnswer, Untrusted
 
 LONGEST_BODY = 256 * 1024 * 1024
 """Bytes of one page of a list, after decompression."""
@@ -118,7 +118,8 @@ class ApiClient:
         except StartError as error:
             raise ApiError(str(error)) from None
         except (aiohttp.ClientError, OSError, EOFError) as error:
-            raise ApiError(f"{method} {url}: {_reason(error)}") from error
+            kind = Untrusted if isinstance(error, aiohttp.ClientConnectorCertificateError) else ApiError
+            raise kind(f"{method} {url}: {_reason(error)}") from error
 
     def _headers(self, accept: str, compressed: bool, sends: bool) -> dict[str, str]:
         headers = {"Accept": accept, "Accept-Encoding": "gzip" if compressed else "identity"}

@@ -14,3 +14,7 @@ class ApiError(HeliographError):
 
 class BadAnswer(ApiError):
     """The answer is not what the API promises: no JSON of that shape, or longer than any object can be."""
+
+
+class Untrusted(ApiError):
+    """The server's certificate is not that of somebody whom this process trusts."""

@@ -107,7 +107,7 @@ class Encoder:
         return field(1, b"".join(chunks))
 
 
-@lru_cache(maxsize=_KEPT)
+@lru_cache(maxsize=1024)
 def _pair(name: str, value: str | bool) -> bytes:
     """An attribute of a resource. The common one, a short text, is written without the general encoder. Namespaces,
     nodes and images are those of many pods, and a pod's name that of its containers, which come next."""

@@ -14,7 +14,7 @@ from heliograph.component.lifecycle import Host
 from heliograph.component.scrape import Scrape, ScrapeLoop
 from heliograph.kubernetes.access import SERVICE_ACCOUNT
 from heliograph.kubernetes.client import ApiClient
-from heliograph.kubernetes.errors import ApiError
+from heliograph.kubernetes.errors import ApiError, Untrusted
 from heliograph.receivers.kubelet_stats.answers import Summary, pods, summary
 from heliograph.receivers.kubelet_stats.cluster import ClusterAnswers
 from heliograph.receivers.kubelet_stats.config import KubeletStatsConfig
@@ -23,6 +23,9 @@ from heliograph.receivers.kubelet_stats.metadata import PodMetadata
 from heliograph.receivers.kubelet_stats.metrics import NODE_SHARES, RESOURCE_SHARES
 
 _JSON = "application/json"
+_UNTRUSTED = (
+    "; set ca_file to the certificate of its authority (kubelets often sign their own), or insecure_skip_verify: true"
+)
 _UNAUTHORIZED = 401
 
 
@@ -100,7 +103,8 @@ class KubeletStatsReceiver:
                 found = summary(await self._get("/stats/summary"))
                 known = await self._known(found)
         except ApiError as error:
-            return Scrape(errors={SCRAPER: str(error)})
+            hint = _UNTRUSTED if isinstance(error, Untrusted) and self._config.auth_type != "kubeConfig" else ""
+            return Scrape(errors={SCRAPER: f"{error}{hint}"})
         except TimeoutError:
             return Scrape(errors={SCRAPER: f"no answer within the timeout of {self._config.timeout:g} s"})
         scrape = measuring.run(found, known, host.clock.now_ns())
