@@ -433,14 +433,3 @@ async def test_a_proxy_is_used_where_it_is_configured(start: Start, server: Bulk
     exporter = await start("logs", endpoint="http://elasticsearch.invalid:9200", proxy_url=server.url)
     await exporter.send(some_logs("a"))
     assert bodies(server.stored) == ["a"]
-
-
-async def test_requests_that_ask_for_other_modes_are_written_and_told_once(
-    start: Start, server: BulkServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Upstream loses the batch for an unknown mode; here it is written in mode otel, with one warning."""
-    exporter = await start("logs")
-    for name in "abc":
-        await exporter.send(some_logs(name), metadata={"x-elastic-mapping-mode": ("ecs",)})
-    assert bodies(server.stored) == ["a", "b", "c"]
-    assert sum("mapping mode 'ecs'" in record.getMessage() for record in caplog.records) == 1

@@ -4,7 +4,9 @@ Beyond bytes only this may differ: the order of metric documents and of dynamic 
 last digit of exponential buckets' values (Go's math.Exp against libm's).
 """
 
+import json
 import math
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -25,7 +27,7 @@ OPTIONS = {
     "logs_dynamic_pipeline": {"enabled": True},
 }
 COLLECTOR = """
-receivers: {{otlp: {{protocols: {{http: {{endpoint: "127.0.0.1:{port}"}}}}}}}}
+receivers: {{otlp: {{protocols: {{http: {{endpoint: "127.0.0.1:{port}", include_metadata: true}}}}}}}}
 exporters: {{elasticsearch: {exporter}}}
 service:
   telemetry: {{metrics: {{level: none}}}}
@@ -161,6 +163,109 @@ async def test_fixed_and_dated_indices_are_the_same(
         for seed in range(3):
             parts = Telemetry(1000 + seed).parts(signal)
             assert_same(signal, seed, await peer.documents(signal, parts), await encode(parts))
+
+
+def names_twice(source: bytes) -> bool:
+    """Whether an object in a document has a member twice; Elasticsearch refuses such documents."""
+    found = False
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal found
+        found = found or len({name for name, _ in pairs}) < len(pairs)
+
+    json.loads(source, object_pairs_hook=look)
+    return found
+
+
+class PlainTelemetry(Telemetry):
+    """Without what upstream cannot write (an infinity breaks its bodymap requests) or writes in an order of its own (an
+    attribute twice)."""
+
+    def attributes(self, routing: bool = True) -> list[Any]:
+        return list({pair.key: pair for pair in super().attributes(routing)}.values())
+
+    def value(self, depth: int = 0) -> Any:
+        made = super().value(depth)
+        if made.WhichOneof("value") == "double_value" and not math.isfinite(made.double_value):
+            made.double_value = 0.5
+        return made
+
+
+@pytest.mark.parametrize(
+    ("mode", "signal"),
+    [("none", "logs"), ("none", "traces"), ("raw", "logs"), ("raw", "traces"), ("bodymap", "logs")],
+)
+async def test_plain_modes_give_the_same_documents(
+    mode: str,
+    signal: str,
+    upstream: Callable[..., Upstream],
+    start: Callable[..., Awaitable[Any]],
+    server: BulkServer,
+) -> None:
+    """Modes that a request asks for; some scopes of the corpus ask for otel all the same."""
+    peer = upstream(**OPTIONS)
+    peer.session.headers["X-Elastic-Mapping-Mode"] = mode.upper()
+    exporter = await start(signal, **OPTIONS)
+    total = otel = odd = 0
+    for seed in range(SEEDS):
+        parts = PlainTelemetry(2000 + seed).parts(signal)
+        theirs = await peer.documents(signal, parts)
+        server.requests.clear()
+        await exporter.send(parts, metadata={"x-elastic-mapping-mode": (mode.upper(),)})
+        # Upstream sends the documents of each mode in requests of their own.
+        missing, added = Counter(theirs), Counter(server.raw_documents)
+        missing, added = missing - added, added - missing
+        for (action, source), (our_action, our_source) in zip(sorted(missing), sorted(added), strict=True):
+            assert names_twice(source), f"{signal} {seed}:\n{source!r}\n{our_source!r}"
+            assert (our_action, names_twice(our_source)) == (action, False)
+        odd += missing.total()
+        total += len(theirs)
+        otel += sum(b"require_data_stream" in action for action, _ in theirs)
+    assert 0 < otel < total / 2
+    assert odd < total / 50
+    assert total > SEEDS * 2, "the corpus is not empty"
+
+
+@pytest.mark.parametrize("mode", ["none", "", "No", "RAW", "bodymap", "otel"])
+async def test_scopes_choose_modes_as_with_upstream(
+    mode: str, upstream: Callable[..., Upstream], start: Callable[..., Awaitable[Any]], server: BulkServer
+) -> None:
+    """By attribute elastic.mapping.mode, before what the request asks for."""
+    parts = []
+    for part in PlainTelemetry(1).parts("logs"):
+        message = resource_message_class("logs").FromString(part)
+        for scope in message.scope_logs:
+            kept = [pair for pair in scope.scope.attributes if pair.key != "elastic.mapping.mode"]
+            del scope.scope.attributes[:]
+            scope.scope.attributes.extend(kept)
+            scope.scope.attributes.add(key="elastic.mapping.mode").value.string_value = mode
+        parts.append(message.SerializeToString())
+    peer = upstream(**OPTIONS)
+    peer.session.headers["X-Elastic-Mapping-Mode"] = "raw" if mode != "RAW" else "none"
+    exporter = await start("logs", **OPTIONS)
+    theirs = await peer.documents("logs", parts)
+    await exporter.send(parts, metadata={"x-elastic-mapping-mode": (peer.session.headers["X-Elastic-Mapping-Mode"],)})
+    assert theirs
+    assert_same("logs", mode, sorted(theirs), sorted(server.raw_documents))
+
+
+@pytest.mark.parametrize("options", [{"logs_index": "x"}, {"logstash_format": {"enabled": True, "date_format": "%Y"}}])
+async def test_plain_modes_with_fixed_and_dated_indices_are_the_same(
+    options: dict[str, Any],
+    upstream: Callable[..., Upstream],
+    start: Callable[..., Awaitable[Any]],
+    server: BulkServer,
+) -> None:
+    """Index keys of the configuration route as upstream's do."""
+    peer = upstream(**options)
+    exporter = await start("logs", **options)
+    for mode in ("none", "bodymap"):
+        peer.session.headers["X-Elastic-Mapping-Mode"] = mode
+        parts = PlainTelemetry(3).parts("logs")
+        theirs = await peer.documents("logs", parts)
+        server.requests.clear()
+        await exporter.send(parts, metadata={"x-elastic-mapping-mode": (mode,)})
+        assert_same("logs", mode, sorted(theirs), sorted(server.raw_documents))
 
 
 async def test_the_request_has_upstreams_path_query_and_headers(

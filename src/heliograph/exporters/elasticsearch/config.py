@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 
 from heliograph.component.config import ByteSize, Duration, Secret, key
 from heliograph.delivery.config import BatchConfig, BatchSizer, QueueConfig, RetryConfig, duplicates
+from heliograph.exporters.elasticsearch.modes import KNOWN, canonical
 from heliograph.net.address import is_url
 from heliograph.net.config import Compression, CompressionParams, HTTPClientConfig
 
-_MODES = ("none", "ecs", "otel", "raw", "bodymap")
 _FLUSH_TIMEOUT = Duration(10)
 _MAX_SIZE = 5_000_000
 _CONSUMERS = 10
@@ -92,21 +92,25 @@ class FlushConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MappingConfig:
-    """The document's form. Only `otel` is written here."""
+    """The document's form: `otel` unless a scope or a request asks for another one."""
 
-    mode: str = key("otel", "The mapping mode.", deprecated="the mode is always otel: remove it")
-    allowed_modes: list[str] = key(lambda: sorted(_MODES), "Modes that requests may ask for; otel must be among them.")
+    mode: str = key("otel", "No effect.", deprecated="scopes and requests choose the mode, else it is otel: remove it")
+    allowed_modes: list[str] = key(lambda: sorted(KNOWN), "Modes that requests may ask for; otel must be among them.")
 
     def check(self) -> Iterator[tuple[str, str]]:
-        mode = _canonical(self.mode)
+        mode = canonical(self.mode)
         if mode != "otel":
-            known = "is not done here" if mode in _MODES else "does not exist"
-            yield "mode", f"mapping mode {self.mode!r} {known}: remove the key, documents are written in mode otel"
+            known = "is not done here" if mode == "ecs" else "has no effect here" if mode in KNOWN else "does not exist"
+            yield (
+                "mode",
+                f"mapping mode {self.mode!r} {known}: remove the key; a scope chooses by its attribute "
+                "elastic.mapping.mode, a request by X-Elastic-Mapping-Mode, and all else is written in mode otel",
+            )
         for name in self.allowed_modes:
-            if _canonical(name) not in _MODES:
-                yield "allowed_modes", f"unknown mapping mode {name!r}; known: {', '.join(_MODES)}"
-        if "otel" not in (_canonical(name) for name in self.allowed_modes):
-            yield "allowed_modes", "only mapping mode otel is done here: add otel"
+            if canonical(name) not in KNOWN:
+                yield "allowed_modes", f"unknown mapping mode {name!r}; known: {', '.join(KNOWN)}"
+        if "otel" not in (canonical(name) for name in self.allowed_modes):
+            yield "allowed_modes", "what asks for nothing is written in mode otel: add otel"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,11 +292,6 @@ class ElasticsearchConfig(HTTPClientConfig):
         if batch is None or not batch.enabled or queue.batch_sizer != "bytes" or batch.max_size <= 0:
             return _MAX_SIZE
         return batch.max_size
-
-
-def _canonical(mode: str) -> str:
-    lower = mode.lower()
-    return "none" if lower in ("", "no") else lower
 
 
 def _covers(path: str, wanted: str) -> bool:

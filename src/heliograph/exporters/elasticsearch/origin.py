@@ -154,7 +154,7 @@ class Origins:
         found = Origin(
             fields,
             identity,
-            b"" if mode is None else mode.text,
+            b"" if mode is None else mode.text or b"none",
             ScopeRoute(self.router, resource.attributes, attributes, name),
             ScopeRoute(self.event_router, resource.attributes, attributes, name),
         )

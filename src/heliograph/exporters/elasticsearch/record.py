@@ -28,7 +28,7 @@ from heliograph.otlp.errors import MalformedPayload
 NO_TRACE: bytes = bytes(16)
 NO_SPAN: bytes = bytes(8)
 
-_LONGEST_ID: int = 512
+LONGEST_ID: int = 512
 _REMEMBERED_ATTRIBUTES: int = 4096
 
 
@@ -107,7 +107,7 @@ class RecordEncoder:
                 attribute = first_with(attributes, PIPELINE)
                 if attribute is not None:
                     pipeline = attribute.text
-        if len(id) > _LONGEST_ID:
+        if len(id) > LONGEST_ID:
             id = b""
         if not pipeline:
             return b'{"create":{"_id":' + json_string(id) + route.after_id if id else route.action

@@ -34,6 +34,8 @@ _OWN_SCOPES: frozenset[bytes] = frozenset(
         b"service",
     )
 )
+OWN_DATASET: bytes = b"collectortelemetry"
+"""Dataset of the Collector's own telemetry."""
 _NOT_IN_NAMESPACE: str = '\\/*?"<>| ,#:'
 _NOT_IN_DATASET: str = "-" + _NOT_IN_NAMESPACE
 _LONGEST: int = 100
@@ -77,6 +79,16 @@ def sanitised(field: bytes, forbidden: str, suffix: bytes) -> bytes:
         else:
             letters.append(letter.lower()[0])
     return "".join(letters).encode("utf-8")[: _LONGEST - len(suffix)] + suffix
+
+
+def sanitised_dataset(field: bytes) -> bytes:
+    """A dataset as other mapping modes than otel name it."""
+    return sanitised(field, _NOT_IN_DATASET, b"")
+
+
+def sanitised_namespace(field: bytes) -> bytes:
+    """A namespace."""
+    return sanitised(field, _NOT_IN_NAMESPACE, b"")
 
 
 class Router:
@@ -157,7 +169,7 @@ class ScopeRoute:
 def dataset_of_scope(scope: list[Attribute], name: bytes) -> bytes:
     """The dataset of records that name none."""
     if name in _OWN_SCOPES:
-        return b"collectortelemetry"
+        return OWN_DATASET
     format: bytes = string_of(first_with(scope, ENCODING_FORMAT))
     if format:
         return format

@@ -121,13 +121,9 @@ class ElasticsearchSender:
     async def _begin(self, batch: Batch) -> _Job:
         assert self._host is not None
         modes = batch.context.metadata.get("x-elastic-mapping-mode", ())
-        for mode in modes:
-            if mode.lower() != "otel":
-                self._note(
-                    f"a request asks for mapping mode {mode[:50]!r}, which is not done here: written in mode otel"
-                )
+        mode = (modes[0] or "none").encode("utf-8", "replace") if modes else b""
         try:
-            documents = await self._encoder.encode(batch, self._host.clock.now_ns())
+            documents = await self._encoder.encode(batch, self._host.clock.now_ns(), mode)
         except MalformedPayload as error:
             raise Permanent(f"exporter {self._id}: the batch is malformed: {error}", 3) from error
         for text, times in documents.notes.items():
