@@ -41,7 +41,12 @@ def command(directory: Path, *more: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "COLUMNS": "100", "HELIOGRAPH_SYSTEM_LOGS": "/nonexistent"}
+    return {
+        **os.environ,
+        "COLUMNS": "100",
+        "HELIOGRAPH_SYSTEM_LOGS": "/nonexistent",
+        "HELIOGRAPH_POD_LOGS": "/nonexistent",
+    }
 
 
 def ledgers(output: str) -> dict[str, dict[str, list[int]]]:
@@ -104,6 +109,8 @@ def test_the_demo_ends_by_itself(tmp_path: Path) -> None:
     assert all(values(document, "host.name") for _, document in found if document not in of_services)
     services = {value for _, document in found for value in values(document, "service.name")}
     assert services == {"frontend", "checkout", "payment"}
+    kinds_of_spans = {document["kind"] for stream, document in found if stream.startswith("traces")}
+    assert kinds_of_spans == {"Internal", "Server", "Client", "Producer", "Consumer"}
     lines = [document for stream, document in found if stream.startswith("logs") and values(document, "log.iostream")]
     assert len({values(document, "log.record.uid")[0] for document in lines}) == len(lines) > 10
     assert values(lines[0], "k8s.namespace.name") == ["shop"]

@@ -13,6 +13,7 @@ at /var/log) and `collector.log`.
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 STORE = "http://127.0.0.1:9200"
+METRICS = "http://127.0.0.1:8888/metrics"
 START_SECONDS = 40.0
 LINES = 500
 SERVICES = 3
@@ -89,6 +91,8 @@ def main(folder: Path, config: Path, seconds: float) -> int:
             collector = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         try:
             _until(lambda: "everything is ready" in collector_log.read_text() or collector.poll() is not None, "ready")
+            if "file_log" in config.read_text():
+                _until(lambda: _open_files() > 0, "the log")
             with contextlib.ExitStack() as feeding:
                 if _listens(4317):
                     sold = folder / "demo"
@@ -126,11 +130,22 @@ def _until(condition: Callable[[], bool], what: str) -> None:
 
 
 def _answers(url: str) -> bool:
+    return bool(_page(url))
+
+
+def _page(url: str) -> str:
+    """What is there, "" when there is nothing yet."""
     try:
         with urllib.request.urlopen(url, timeout=2) as response:
-            return bool(response.status == 200)
+            return str(response.read().decode())
     except OSError:
-        return False
+        return ""
+
+
+def _open_files() -> float:
+    """How many files the file_log receiver has open: those that it has seen."""
+    found = re.search(r"^otelcol_fileconsumer_open_files\{.*\} (\S+)$", _page(METRICS), re.MULTILINE)
+    return float(found[1]) if found else 0.0
 
 
 def _listens(port: int) -> bool:

@@ -1,4 +1,4 @@
-"""What every service of the shop has: the SDK, a server, calls to others, and its container log.
+"""What every service of the shop has: the SDK, a server, calls to others, its container log, and failures as OTLP logs.
 
 The span of a request joins the caller's trace (W3C trace context). Metrics are sent as deltas, which is what
 Elasticsearch takes for histograms.
@@ -16,8 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from opentelemetry import metrics, propagate, trace
+from opentelemetry._logs import SeverityNumber
+from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider
 from opentelemetry.sdk.metrics.export import AggregationTemporality, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
@@ -70,6 +74,11 @@ class Service:
         exporter = OTLPMetricExporter(endpoint=endpoint, insecure=True, preferred_temporality=DELTA)
         reader = PeriodicExportingMetricReader(exporter, export_interval_millis=5000)
         self.meters = MeterProvider(resource=resource, metric_readers=[reader])
+        self.logs = LoggerProvider(resource=resource)
+        self.logs.add_log_record_processor(
+            BatchLogRecordProcessor(OTLPLogExporter(endpoint=endpoint, insecure=True), schedule_delay_millis=1000)
+        )
+        self._failures = self.logs.get_logger("shop")
         self.tracer = trace.get_tracer("shop", tracer_provider=self.tracers)
         meter = metrics.get_meter("shop", meter_provider=self.meters)
         self._duration = meter.create_histogram(
@@ -116,6 +125,7 @@ class Service:
             self._server.server_close()
         self.tracers.shutdown()
         self.meters.shutdown()
+        self.logs.shutdown()
 
     def call(self, port: int, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """POST to another service, in a client span. Raises Failed."""
@@ -164,6 +174,13 @@ class Service:
                 status, answer = error.status, {"error": str(error)}
                 if status >= 500:
                     span.record_exception(error)
+                    self._failures.emit(
+                        severity_number=SeverityNumber.ERROR,
+                        severity_text="ERROR",
+                        body=f"POST {request.path} failed",
+                        attributes={"http.route": request.path},
+                        exception=error,
+                    )
                     span.set_status(Status(StatusCode.ERROR, str(error)))
                 self.log.error("POST %s failed with %d: %s", request.path, status, error)
             span.set_attribute("http.response.status_code", status)

@@ -17,14 +17,17 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from heliograph.app.demo.database import Database
 from heliograph.app.demo.service import Failed, Handler, Service
+from heliograph.app.demo.topic import Topic
 
 PRODUCTS = ("telescope", "mirror", "tripod", "signal lamp", "code book")
 Routes = Callable[[Service, dict[str, int]], dict[str, Handler]]
 
 
 def payment(service: Service, ports: dict[str, int]) -> dict[str, Handler]:
-    """Charges a card."""
+    """Charges a card, and keeps that in its database."""
+    database = Database(service.tracer, "payment", ["CREATE TABLE charge (buyer_order TEXT, amount REAL)"])
 
     def charge(body: dict[str, Any]) -> dict[str, Any]:
         with service.tracer.start_as_current_span("charge card") as span:
@@ -35,6 +38,7 @@ def payment(service: Service, ports: dict[str, int]) -> dict[str, Handler]:
                 raise Failed(500, "connection to the bank was reset")
             if chance < 0.07:
                 raise Failed(402, "card declined")
+        database.execute("charge", "INSERT INTO charge VALUES (?, ?)", (body["order"], body["amount"]))
         service.log.info("charged %.2f for order %s", body["amount"], body["order"])
         return {"charged": body["amount"]}
 
@@ -42,11 +46,18 @@ def payment(service: Service, ports: dict[str, int]) -> dict[str, Handler]:
 
 
 def checkout(service: Service, ports: dict[str, int]) -> dict[str, Handler]:
-    """Prices an order and has it paid."""
+    """Prices an order, has it paid, and then packed by whoever listens to the topic."""
+
+    def pack(message: dict[str, Any]) -> None:
+        time.sleep(random.uniform(0.001, 0.01))
+        service.log.info("order %s packed", message["order"])
+
+    packing = Topic(service.tracer, "packing", pack)
 
     def order(body: dict[str, Any]) -> dict[str, Any]:
         amount = round(sum(19.99 * item["count"] for item in body["items"]), 2)
         service.call(ports["payment"], "/charge", {"order": body["order"], "amount": amount})
+        packing.send({"order": body["order"]})
         service.log.info("order %s placed: %s", body["order"], json.dumps(body["items"]))
         return {"order": body["order"], "amount": amount}
 
