@@ -77,7 +77,8 @@ def agree(compare: Callable[[Path], None], folder: Path, tries: int = 3) -> None
         try:
             inside = folder / str(number)
             inside.mkdir()
-            return compare(inside)
+            compare(inside)
+            return
         except AssertionError:
             if number == tries - 1:
                 raise
