@@ -13,7 +13,6 @@ import argparse
 import compileall
 import json
 import os
-import random
 import re
 import shutil
 import statistics
@@ -35,8 +34,8 @@ from bench.process import Collector, free_port, listens, sink, wait
 ROOT = Path(__file__).resolve().parent.parent
 LAB = Path(os.environ.get("HELIOGRAPH_LAB") or ROOT.parent / "shared" / "lab")
 KUBE = LAB / "kubernetes" / "kube"
-NAMESPACES = 10
 CHANGES_A_SECOND = 50.0
+_PRIME = 7919
 HERE, THERE = "here", "upstream"
 
 
@@ -58,7 +57,7 @@ class Writer:
         def change(number: int) -> None:
             nonlocal made
             time.sleep(max(0.0, began + number / CHANGES_A_SECOND - time.monotonic()))
-            chosen = random.Random(number).randrange(pods)
+            chosen = number * _PRIME % pods  # another one each time, so that threads do not meet
             if number % 10 == 0:  # a pod goes, and another one comes and gets a status: three changes
                 self._scale.remove_pod(self._api, chosen)
                 self._scale.add_pod(self._api, chosen, nodes)
