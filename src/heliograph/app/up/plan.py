@@ -27,8 +27,11 @@ class Role:
 
 
 def plan(arguments: Namespace) -> list[Role]:
-    """The processes in the order of starting (back to front). Raises StartError for taken ports and missing parts."""
+    """The processes in the order of starting (back to front). Raises StartError for taken ports, missing parts, and
+    flags that would have no effect."""
     directory: Path = arguments.directory
+    if arguments.api_key is not None and arguments.elasticsearch is None:
+        raise StartError("--api-key is for --elasticsearch: the store of `up` asks for no key; give both or none")
     _check_ports(arguments)
     roles: list[Role] = []
     elasticsearch = arguments.elasticsearch
