@@ -28,7 +28,7 @@ class Blocks:
 
     def worth_waiting(self, lines: bytes, now: float) -> bool:
         """Note that an index is blocked; whether its documents should wait."""
-        index = _index(lines)
+        index = index_of(lines)
         if index not in self._since and len(self._since) >= _MOST:
             self._since.clear()
         return now - self._since.setdefault(index, now) < LONGEST
@@ -36,7 +36,7 @@ class Blocks:
     def taken(self, lines: bytes) -> None:
         """A document was taken."""
         if self._since:
-            self._since.pop(_index(lines), None)
+            self._since.pop(index_of(lines), None)
 
     @property
     def any(self) -> bool:
@@ -44,6 +44,7 @@ class Blocks:
         return bool(self._since)
 
 
-def _index(lines: bytes) -> bytes:
+def index_of(lines: bytes) -> bytes:
+    """The index in the action line of a document, as it is written in JSON."""
     found = _INDEX.search(lines, 0, lines.find(b"\n"))
     return found[1] if found else b""

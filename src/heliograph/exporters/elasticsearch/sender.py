@@ -16,7 +16,7 @@ import orjson
 from heliograph.component.batch import Batch
 from heliograph.component.errors import Permanent, Retryable, StartError
 from heliograph.component.factory import Settings
-from heliograph.component.lifecycle import Host
+from heliograph.component.lifecycle import Host, Status
 from heliograph.component.storage import Storage
 from heliograph.delivery.sender import NOTHING_SENT, SendResult
 from heliograph.exporters.elasticsearch.blocks import Blocks, is_block
@@ -36,6 +36,7 @@ from heliograph.exporters.elasticsearch.config import ElasticsearchConfig
 from heliograph.exporters.elasticsearch.counts import Counts, outcome_of
 from heliograph.exporters.elasticsearch.dead_letters import DeadLetters, Full, file_name, owner
 from heliograph.exporters.elasticsearch.encoding import BatchEncoder
+from heliograph.exporters.elasticsearch.templates import Templates
 from heliograph.otlp.errors import MalformedPayload
 
 NEWLINE = b"\n"
@@ -80,6 +81,7 @@ class ElasticsearchSender:
         self._reasons: set[str] = set()
         self._noted: set[str] = set()
         self._blocks = Blocks()
+        self._templates = Templates()
         self._dead_letters: DeadLetters | None = None
         self._writing = asyncio.Lock()
         self._next_sample = 0.0
@@ -170,6 +172,8 @@ class ElasticsearchSender:
         self._counts.retried.add(len(lines))
         kind = refusal.type or advice(refusal.status)
         where = f", for example by {lines[0].partition(NEWLINE)[0][:300].decode('utf-8', 'replace')}"
+        if self._templates.any:
+            where += f"; {self._templates.advice}"
         raise Retryable(f"{self.label}: {len(lines)} documents were refused for now ({refusal.status}, {kind}){where}")
 
     async def _request(self, job: _Job, bulk: Bulk) -> tuple[str, ItemAnswer, float | None] | None:
@@ -231,6 +235,7 @@ class ElasticsearchSender:
         await self._keep(job, [(bulk.lines[0], bulk.items[0], answer)])
 
     async def _settle(self, job: _Job, bulk: Bulk, answers: Sequence[ItemAnswer]) -> None:
+        assert self._host is not None
         delivered = duplicates = 0
         again: list[int] = []
         rejected: list[tuple[bytes, int, ItemAnswer]] = []
@@ -239,6 +244,8 @@ class ElasticsearchSender:
                 delivered += 1
                 if self._blocks.any:
                     self._blocks.taken(bulk.lines[number])
+                if self._templates.any and self._templates.taken(bulk.lines[number]):
+                    self._host.report(Status.OK)
                 continue
             verdict = item_verdict(answer.status, self._more)
             if verdict is Verdict.DELIVERED:
@@ -247,7 +254,7 @@ class ElasticsearchSender:
                     self._counts.processed("failure_store", answer.status, 1)
             elif verdict is Verdict.DUPLICATE:
                 duplicates += 1
-            elif verdict is Verdict.AGAIN or (is_block(answer) and self._worth_waiting(bulk.lines[number])):
+            elif verdict is Verdict.AGAIN or self._worth_waiting(bulk.lines[number], answer):
                 again.append(number)
                 job.refusal = answer
             else:
@@ -263,12 +270,19 @@ class ElasticsearchSender:
         )
         if again:
             job.again.append(bulk.only(again))
+        if self._templates.any:
+            self._note(self._templates.advice)
+            self._host.report(Status.RECOVERABLE_ERROR, self._templates.advice)
         if rejected:
             await self._keep(job, rejected)
 
-    def _worth_waiting(self, lines: bytes) -> bool:
+    def _worth_waiting(self, lines: bytes, answer: ItemAnswer) -> bool:
+        """Whether a document that is refused may be taken later, when somebody has mended its index or template."""
         assert self._host is not None
-        return self._blocks.worth_waiting(lines, self._host.clock.monotonic())
+        now = self._host.clock.monotonic()
+        if is_block(answer):
+            return self._blocks.worth_waiting(lines, now)
+        return self._templates.worth_waiting(lines, answer, now)
 
     async def _keep(self, job: _Job, letters: Sequence[tuple[bytes, int, ItemAnswer]]) -> None:
         """Set documents aside that will never be taken; what cannot be kept is dropped and counted by reason."""

@@ -1,0 +1,74 @@
+"""A cluster that lacks Elastic's OpenTelemetry templates: named in log and health; the documents wait."""
+
+import asyncio
+
+import pytest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
+from tests.exporters.elasticsearch.conftest import Start
+
+from heliograph.component.lifecycle import Status
+from heliograph.testing.bulk_server import Answer, BulkServer
+from heliograph.testing.clock import ManualClock
+from heliograph.testing.wait import until
+
+LACKING = Answer(item=lambda *_: (404, "index_not_found_exception"))
+FAST = {"initial_interval": "5ms", "max_interval": "10ms"}
+
+
+def log(**attributes: str) -> bytes:
+    """A ResourceLogs with one log."""
+    pairs = [
+        KeyValue(key=key.replace("__", "."), value=AnyValue(string_value=text)) for key, text in attributes.items()
+    ]
+    return ResourceLogs(scope_logs=[ScopeLogs(log_records=[LogRecord(attributes=pairs)])]).SerializeToString()
+
+
+async def test_documents_wait_for_a_missing_template(
+    start: Start, server: BulkServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is named with what to do, in the log once and in health; then the documents arrive and health is well."""
+    exporter = await start("logs", retry=FAST)
+    server.answers.extend([LACKING] * 4)
+    await exporter.send([log(), log()])
+    assert len(server.stored) == 2
+    assert (exporter.account.sent, exporter.account.dead_lettered, exporter.account.difference) == (2, 0, 0)
+    assert all(action["require_data_stream"] for request in server.requests for action, _ in request.documents)
+    troubles = [message for health, message in exporter.host.reports if health is Status.RECOVERABLE_ERROR]
+    assert troubles
+    assert all("logs-otel@template" in message and "8.16" in message for message in troubles)
+    assert exporter.host.reports[-1][0] is Status.OK
+    assert sum(record.getMessage().startswith("Elasticsearch has no index") for record in caplog.records) == 1
+
+
+async def test_a_template_that_does_not_come_stays_in_health(start: Start, server: BulkServer) -> None:
+    """After a minute the documents are dead letters, later ones at once, and health goes on naming the template; the
+    first document that is taken ends it."""
+    clock = ManualClock()
+    exporter = await start("logs", clock=clock, retry={"initial_interval": "20s", "max_interval": "20s"})
+    server.always = LACKING
+    sending = asyncio.ensure_future(exporter.send([log()]))
+    for _ in range(90):
+        await until(lambda: sending.done() or clock.sleeping)
+        if sending.done():
+            break
+        await clock.advance(1)
+    await sending
+    assert clock.monotonic() >= 60
+    assert exporter.account.dead_lettered == 1
+    await exporter.send([log()])
+    assert exporter.account.dead_lettered == 2
+    assert exporter.host.reports[-1][0] is Status.RECOVERABLE_ERROR
+    assert "logs-otel@template" in exporter.host.reports[-1][1]
+    server.always = Answer()
+    await exporter.send([log()])
+    assert exporter.host.reports[-1][0] is Status.OK
+
+
+async def test_an_index_that_a_record_asks_for_holds_up_nobody(start: Start, server: BulkServer) -> None:
+    """It has no template and never will: a dead letter at once, and the exporter is well."""
+    exporter = await start("logs", retry=FAST)
+    server.answers.append(LACKING)
+    await exporter.send([log(elasticsearch__index="nowhere")])
+    assert (len(server.requests), exporter.account.dead_lettered) == (1, 1)
+    assert all(health is not Status.RECOVERABLE_ERROR for health, _ in exporter.host.reports)
