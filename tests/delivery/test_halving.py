@@ -148,6 +148,21 @@ async def test_what_went_out_before_the_caller_got_the_error_is_a_copy(queue: Qu
         assert not bench.account.dropped.total()
 
 
+async def test_what_went_out_before_the_end_is_a_copy_when_the_caller_waits() -> None:
+    """The process ends while the rest waits to be tried again; the caller keeps all 16."""
+    server = Server(3, LATER)
+    retry = RetryConfig(randomization_factor=0, initial_interval=Duration(100), max_interval=Duration(100))
+    async with Bench(server, QueueConfig(wait_for_result=True), retry) as bench:
+        giving = asyncio.create_task(bench.give(16))
+        await until(lambda: len(server.taken) == 3)
+        await settle()
+        await bench.delivery.shutdown(bench.clock.monotonic())
+        with pytest.raises(Retryable):
+            await giving
+        assert (bench.account.copied, bench.account.sent) == (12, 12)
+        assert not bench.account.dropped.total()
+
+
 async def test_of_a_batch_with_a_caller_and_without_one_the_sum_is_right() -> None:
     """Two requests in one batch, both callers wait: everything that went out is a copy."""
     server = Server(2, LATER)

@@ -429,14 +429,16 @@ class Delivery:
             if lost:
                 self._log.info("%d %s stay in the queue on disk", lost, self._signal.items)
             return
-        lost -= sum(self._forget(work.batch) for work in left)
+        over = sum(self._forget(work.batch) for work in left)
         stopped = Failed(SHUTDOWN.reason, Retryable(f"{self._name}: shutting down"))
         for entry, items in pieces:
             if self._kept(entry, items, stopped):
                 lost -= items
             else:
                 self._end(entry, items, SHUTDOWN)
-        if lost > 0:
+        self._accounts.orphaned(max(0, over - lost))
+        lost = max(0, lost - over)
+        if lost:
             self._accounts.failed(lost)
             self._accounts.dropped(lost, SHUTDOWN.reason)
             self._log.error("dropped %d %s at the end of the time to shut down", lost, self._signal.items)
