@@ -58,8 +58,9 @@ async def test_a_template_that_does_not_come_stays_in_health(start: Start, serve
     assert exporter.account.dead_lettered == 1
     await exporter.send([log()])
     assert exporter.account.dead_lettered == 2
-    assert exporter.host.reports[-1][0] is Status.RECOVERABLE_ERROR
-    assert "logs-otel@template" in exporter.host.reports[-1][1]
+    status, message = exporter.host.reports[-1]
+    assert status is Status.RECOVERABLE_ERROR
+    assert "logs-otel@template" in message
     server.always = Answer()
     await exporter.send([log()])
     assert exporter.host.reports[-1][0] is Status.OK

@@ -2,7 +2,8 @@
 
 Actions ask for a data stream, so Elasticsearch makes no plain index there but answers 404 for each document. The
 documents wait for a minute, since templates that are being loaded come soon; then they become dead letters at once
-until the template is there. Other names (an index that a record asks for) are never waited for: any sender could hold up all.
+until the template is there. Other names (an index that a record asks for) are never waited for: any
+sender could hold up all with one.
 Source: answers of Elasticsearch 9.2 with its templates removed, observed.
 """
 
@@ -43,8 +44,8 @@ class Templates:
         names = ", ".join(sorted(self._since))
         return (
             f"Elasticsearch has no index template {names}: its OpenTelemetry templates come with version 8.16 or "
-            "later; upgrade it, or load them if somebody removed them (setting xpack.otel_data.registry.enabled); no plain "
-            "index is written meanwhile"
+            "later; upgrade it, or load them if somebody removed them (setting xpack.otel_data.registry.enabled); no "
+            "plain index is written meanwhile"
         )
 
 
