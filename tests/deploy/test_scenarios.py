@@ -7,7 +7,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,27 +22,28 @@ from deployment import ROOT, Installed, installed, real_node
 from kubernetes_lab import Api
 from relay import Relay
 
+NAMESPACE = "resource.attributes.k8s.namespace.name"
 pytestmark = [pytest.mark.cluster, pytest.mark.elasticsearch, pytest.mark.slow, pytest.mark.timeout(400)]
 
 
-def search(url: str, stream: str, shop: str, **terms: str) -> list[dict[str, Any]]:
-    """Documents of a data stream that come from the shop's namespace."""
-    wanted = {"resource.attributes.k8s.namespace.name": shop, **terms}
-    query = {"size": 50, "query": {"bool": {"filter": [{"term": {key: value}} for key, value in wanted.items()]}}}
+def search(url: str, stream: str, terms: dict[str, str]) -> list[dict[str, Any]]:
+    """Documents of a data stream."""
+    query = {"size": 50, "query": {"bool": {"filter": [{"term": {key: value}} for key, value in terms.items()]}}}
     request = Request(f"{url}/{stream}/_search", json.dumps(query).encode(), {"Content-Type": "application/json"})
     try:
         with urlopen(request, timeout=10) as response:
             return [hit["_source"] for hit in json.load(response)["hits"]["hits"]]
     except HTTPError as error:
-        if error.code == 404:
+        if error.code in (404, 503):  # no such stream; its shard is not there yet
             return []
         raise
 
 
 def found(url: str, stream: str, release: Installed, seconds: float = 90, **terms: str) -> dict[str, Any]:
-    """The first of them, as soon as there is one."""
+    """The first document of the shop, as soon as there is one. terms: what it has; by default the shop's namespace."""
     end = time.monotonic() + seconds
-    while not (documents := search(url, stream, release.shop, **terms)):
+    wanted = terms if "resource.attributes.service.namespace" in terms else {NAMESPACE: release.shop, **terms}
+    while not (documents := search(url, stream, wanted)):
         assert time.monotonic() < end, f"nothing in {stream} with {terms} within {seconds:g} s; {release.told()}"
         time.sleep(1)
     return documents[0]
@@ -94,13 +95,14 @@ def test_what_the_chart_alone_brings_to_elasticsearch(
         writer = "backend" if scenario == "eck" else "gateway"
         assert sum(release.metric(writer, "otelcol_exporter_send_failed_log_records").values()) == 0
         if scenario == "eck":
-            summary = found(here, "metrics-service_summary.1m.otel-default", release, 100)
-            assert summary["resource"]["attributes"]["service.name"] in ("checkout", "frontend", "moment")
+            service = {"resource.attributes.service.name": "checkout", "resource.attributes.service.namespace": "shop"}
+            summary = found(here, "metrics-service_summary.1m.otel-default", release, 120, **service)
+            assert summary["resource"]["attributes"]["agent.name"] == "opentelemetry/python"
 
 
 @contextmanager
-def backend_on_the_host(folder: Path, address: str, elasticsearch: str, token: str) -> Iterator[tuple[int, str]]:
-    """The two files of deploy/systemd as a process, on free ports: the port and the CA of its certificate."""
+def backend_on_the_host(folder: Path, address: str, port: int, elasticsearch: str, token: str) -> Iterator[str]:
+    """The two files of deploy/systemd as a process: the CA of its certificate."""
     authority = trustme.CA()
     authority.issue_cert(address).private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
     log = folder / "backend.log"
@@ -111,7 +113,7 @@ def backend_on_the_host(folder: Path, address: str, elasticsearch: str, token: s
         "HELIOGRAPH_PRIVATE_KEY": str(folder / "server.pem"),
     }
     changed = {
-        "receivers.otlp.protocols.grpc.endpoint": f"{address}:0",
+        "receivers.otlp.protocols.grpc.endpoint": f"{address}:{port}",
         "receivers.otlp.protocols.http.endpoint": f"{address}:0",
         "extensions.health_check.endpoint": "127.0.0.1:0",
         "extensions.file_storage.directory": str(folder / "queue"),
@@ -130,26 +132,30 @@ def backend_on_the_host(folder: Path, address: str, elasticsearch: str, token: s
             assert process.poll() is None, text
             assert time.monotonic() < end, text
             time.sleep(0.1)
-        (line,) = [line for line in text.splitlines() if "OTLP over gRPC" in line]
-        yield int(line.split(f"{address}:")[1].split()[0].strip('",')), authority.cert_pem.bytes().decode()
+        yield authority.cert_pem.bytes().decode()
     finally:
         process.terminate()
         process.wait(40)
 
 
 def test_a_backend_on_a_host_takes_only_who_knows_the_key(
-    kubernetes: Api, images: tuple[str, str], elasticsearch: tuple[str, str], tmp_path: Path
+    kubernetes: Api,
+    images: tuple[str, str],
+    elasticsearch: tuple[str, str],
+    free_port: Callable[[], int],
+    tmp_path: Path,
 ) -> None:
     """Self-managed: TLS with a CA of one's own and a key between the cluster and the backend."""
     token, address = secrets.token_hex(8), real_node(kubernetes).address
     with ExitStack() as stack:
-        port, authority = stack.enter_context(backend_on_the_host(tmp_path, address, elasticsearch[0], token))
+        port = free_port()
+        authority = stack.enter_context(backend_on_the_host(tmp_path, address, port, elasticsearch[0], token))
         secret = {"endpoint": f"{address}:{port}", "apiKey": token, "ca": authority}
         values = {"scenario": "self-managed", "secret": secret}
         release = stack.enter_context(installed(kubernetes, images, tmp_path, values))
         check_the_shop(elasticsearch[0], release)
         release.upgrade("secret.apiKey=wrong")
         end = time.monotonic() + 60
-        while "nauthenticated" not in (log := release.kubectl("logs", "-l", "app.kubernetes.io/component=gateway")):
+        while "UNAUTHENTICATED" not in (log := release.kubectl("logs", "-l", "app.kubernetes.io/component=gateway")):
             assert time.monotonic() < end, log
             time.sleep(1)

@@ -100,6 +100,10 @@ def installed(kubernetes: Api, images: tuple[str, str], folder: Path, values: Ma
     }
     for key, value in values.items():
         complete[key] = {**complete[key], **value} if isinstance(complete.get(key), dict) else value
+    if len(kubernetes.call("GET", "/api/v1/nodes")["items"]) > 1:
+        # Somebody has filled the cluster with nodes and pods that are only objects: they are not to be reported.
+        only = {"namespaces": [made.namespace, made.shop]}
+        complete["cluster"]["config"] = {"receivers": {"k8s_cluster": only, "k8s_events": only}}
     for role in ("daemon", "cluster", "gateway", "backend"):
         complete[role]["nodeSelector"] = node.selector
     (folder / "values.yaml").write_text(json.dumps(complete))

@@ -43,9 +43,14 @@ class Relay:
         while True:
             try:
                 near, _ = self._listener.accept()
-                far = socket.create_connection(self._target, 5)
             except OSError:
                 return
+            try:
+                far = socket.create_connection(self._target, 5)
+            except OSError:
+                near.close()
+                continue
+            far.settimeout(None)
             self._open |= {near, far}
             self._start(self._both, near, far)
 

@@ -64,10 +64,12 @@ ports:
 startupProbe:
   httpGet: {path: /, port: health}
   periodSeconds: 2
+  timeoutSeconds: 5
   failureThreshold: 60
 readinessProbe:
   httpGet: {path: /, port: health}
   periodSeconds: 5
+  timeoutSeconds: 5
 livenessProbe:
   httpGet: {path: /, port: health}
   periodSeconds: 10
