@@ -120,13 +120,23 @@ def test_refused_configuration(config: dict[str, Any], problem: str) -> None:
 async def test_the_same_as_upstream(
     upstream_collector: Callable[[str], Any], free_port: Callable[[], int], tmp_path: Path
 ) -> None:
-    """Every attribute of the system detector has the value that the upstream Collector finds on this machine."""
+    """Every attribute of the system detector has the value that the upstream Collector finds on this machine. Between the
+    two looks its interfaces may change: then both look again."""
+    for last in (False, False, True):
+        mine, theirs = await _both(upstream_collector, free_port(), tmp_path / f"{free_port()}.json")
+        if mine == theirs or last:
+            break
+    assert mine == theirs
+    assert all(re.fullmatch(r"([0-9A-F]{2}-){5}[0-9A-F]{2}", address) for address in mine["host.mac"])
+
+
+async def _both(start: Callable[[str], Any], port: int, output: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The attributes that we and the upstream Collector find."""
     config = {
         "detectors": ["system"],
         "system": {"resource_attributes": {name: {"enabled": True} for name in SystemAttributes.DEFAULTS}},
     }
-    port, output = free_port(), tmp_path / "logs.json"
-    collector = upstream_collector(
+    collector = start(
         json.dumps(
             {
                 "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"127.0.0.1:{port}"}}}},
@@ -146,10 +156,8 @@ async def test_the_same_as_upstream(
     (found,) = json.loads(output.read_text())["resourceLogs"]
     theirs = {pair["key"]: _plain(pair["value"]) for pair in found["resource"]["attributes"]}
     (message,), _ = await process(config, logs())
-    mine = attributes(message)
-    assert mine == theirs
     assert message.schema_url == found["schemaUrl"]
-    assert all(re.fullmatch(r"([0-9A-F]{2}-){5}[0-9A-F]{2}", address) for address in mine["host.mac"])
+    return attributes(message), theirs
 
 
 def _send_one_log(port: int, output: Path) -> None:
