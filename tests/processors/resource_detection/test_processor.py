@@ -120,8 +120,8 @@ def test_refused_configuration(config: dict[str, Any], problem: str) -> None:
 async def test_the_same_as_upstream(
     upstream_collector: Callable[[str], Any], free_port: Callable[[], int], tmp_path: Path
 ) -> None:
-    """Every attribute of the system detector has the value that the upstream Collector finds on this machine. Between the
-    two looks its interfaces may change: then both look again."""
+    """Every attribute of the system detector has the value that the upstream Collector finds on this machine. Its
+    interfaces may change between the two looks: then both look again."""
     for last in (False, False, True):
         mine, theirs = await _both(upstream_collector, free_port(), tmp_path / f"{free_port()}.json")
         if mine == theirs or last:
@@ -153,7 +153,7 @@ async def _both(start: Callable[[str], Any], port: int, output: Path) -> tuple[d
     )
     await asyncio.to_thread(_send_one_log, port, output)
     collector.stop()
-    (found,) = json.loads(output.read_text())["resourceLogs"]
+    (found,) = json.loads(await asyncio.to_thread(output.read_text))["resourceLogs"]
     theirs = {pair["key"]: _plain(pair["value"]) for pair in found["resource"]["attributes"]}
     (message,), _ = await process(config, logs())
     assert message.schema_url == found["schemaUrl"]
