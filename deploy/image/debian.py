@@ -7,6 +7,7 @@ Source: deb(5), and Debian's usrmerge.
 """
 
 import io
+import os
 import re
 import subprocess
 import tarfile
@@ -64,7 +65,14 @@ def fetch(wanted: list[str], folder: Path) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as empty:  # packages that are in the folder are not listed
-        listed = _apt(Path(empty), "--print-uris", *wanted)
+        try:
+            listed = _apt(Path(empty), "--print-uris", *wanted)
+        except RuntimeError:
+            if os.geteuid() != 0:
+                raise
+            # A new machine, or one whose lists are old.
+            subprocess.run(["apt-get", "update", "--quiet"], capture_output=True, check=False)
+            listed = _apt(Path(empty), "--print-uris", *wanted)
     files = [folder / row.split()[1] for row in listed.splitlines() if row.startswith("'")]
     if len(files) != len(wanted):
         raise RuntimeError(f"apt knows only {', '.join(path.name for path in files)} of {', '.join(wanted)}")
