@@ -223,12 +223,17 @@ def _elasticsearch(lab: Path, *options: str) -> Iterator[dict[str, str]]:
     # Not below pytest's own folder: the server runs as another user, which that one is closed to.
     folder = tempfile.mkdtemp(prefix="heliograph-elasticsearch-")
     os.chmod(folder, 0o755)
-    up = subprocess.run(
-        [command, "up", "--port", port, "--dir", folder, "--heap", "512m", *options],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    # Right after its start, a secured one may not know its own users yet: then it is started again.
+    for _ in range(3):
+        up = subprocess.run(
+            [command, "up", "--port", port, "--dir", folder, "--heap", "512m", *options],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if up.returncode == 0:
+            break
+        subprocess.run([command, "down", "--port", port, "--dir", folder], capture_output=True, check=False)
     if up.returncode != 0:
         pytest.fail(f"Elasticsearch did not start:\n{up.stdout}\n{up.stderr}")
     lines = (line.partition(": ") for line in up.stdout.splitlines())

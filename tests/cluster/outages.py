@@ -1,8 +1,9 @@
 """A collector as a process while its API server freezes, is killed and comes back: nothing wrong is reported, nothing
 is lost, health tells.
 
-It stops what others on this machine may be using, so it runs when asked for. HELIOGRAPH_OUTAGES=1: outages of some
-seconds. HELIOGRAPH_OUTAGES=long: of a minute, and a server that forgets versions by compaction, as large clusters' do.
+It stops what others on this machine may be using, so it runs when it is named: `pytest tests/cluster/outages.py`,
+outages of some seconds; with HELIOGRAPH_OUTAGES=long of a minute, and with a server that forgets versions by
+compaction, as large clusters' do.
 """
 
 import asyncio
@@ -29,12 +30,10 @@ from heliograph.otlp.attributes import encode_attributes
 from heliograph.testing.wait import until
 from kubernetes_lab import Api
 
-ASKED = os.environ.get("HELIOGRAPH_OUTAGES", "")
-LONG = ASKED == "long"
+LONG = os.environ.get("HELIOGRAPH_OUTAGES", "") == "long"
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.timeout(600),
-    pytest.mark.skipif(not ASKED, reason="stops the API server of the lab: set HELIOGRAPH_OUTAGES=1"),
 ]
 OUTAGE = 60.0 if LONG else 4.0
 RECOVERY = 60.0
