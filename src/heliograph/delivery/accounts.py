@@ -1,6 +1,6 @@
 """What an exporter counts, under upstream's metric names, and in the ledger."""
 
-from heliograph.component.batch import DELIVERED, Fate, Outcome
+from heliograph.component.batch import DELIVERED, STORED, Fate, Outcome
 from heliograph.component.ids import Signal
 from heliograph.delivery.queue import SendQueue
 from heliograph.delivery.sender import SendResult
@@ -77,18 +77,24 @@ class Accounts:
         """They could not be sent, and will not be tried again here."""
         self._failed.add(items)
 
+    def ended(self, items: int, result: SendResult) -> None:
+        """Items that were set aside have their fate."""
+        self.waiting -= items
+        self.settle(items, result)
+
     def settle(self, items: int, result: SendResult) -> Outcome:
         """Count what became of a batch of `items` that the other side took; returns the worst of it."""
-        if result.sent is None and not result.rejected and not result.dead_lettered:
+        if result.sent is None and not result.rejected and not result.dead_lettered and not result.set_aside:
             self._account.sent += items
             self._sent.add(items)
             return DELIVERED
         rejected = sum(result.rejected.values())
-        rest = max(0, items - rejected - result.dead_lettered)
+        rest = max(0, items - rejected - result.dead_lettered - result.set_aside)
         sent = rest if result.sent is None else min(result.sent, rest)
         self._account.sent += sent
         self._sent.add(sent)
-        self._failed.add(items - sent)
+        self._failed.add(items - sent - result.set_aside)
+        self.waiting += result.set_aside
         for reason, count in result.rejected.items():
             self.dropped(count, reason)
         if result.dead_lettered:
@@ -102,4 +108,6 @@ class Accounts:
             self.dropped(rest - sent, "unconfirmed")
         if rejected or sent < rest:
             return REJECTED
-        return DEAD_LETTERED if result.dead_lettered else DELIVERED
+        if result.dead_lettered:
+            return DEAD_LETTERED
+        return STORED if result.set_aside else DELIVERED

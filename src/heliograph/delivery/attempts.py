@@ -1,6 +1,7 @@
 """Sending one batch until it has a fate: the time limit of an attempt, the pauses between attempts, the health.
 
-While a destination fails, the component's status is RecoverableError with the cause; the next success makes it OK.
+While a destination fails, the component's status is RecoverableError with the cause; the next success makes it OK,
+unless a part of the destination still takes nothing: batches wait of which some was refused, or the sender has trouble.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from heliograph.component.errors import DeliveryError, Permanent, Retryable
 from heliograph.component.lifecycle import Host, Status
 from heliograph.delivery.config import RetryConfig
 from heliograph.delivery.retry import Backoff
-from heliograph.delivery.sender import Sender, SendResult
+from heliograph.delivery.sender import Keeping, PartlyTaken, Sender, SendResult
 
 Log = logging.LoggerAdapter[Any] | logging.Logger
 
@@ -36,32 +37,61 @@ class Attempts:
     ) -> None:
         self._name = name
         self._sender = sender
+        self._keeping = sender if isinstance(sender, Keeping) else None
         self._retry = retry
         self._timeout = timeout
         self._log = log
         self._on_pause = on_pause
         self._healthy = True
+        self._started = False
+        self._partly: dict[int, str] = {}
         self._stopped = asyncio.Event()
         self.resting = 0
 
     def start(self, host: Host) -> None:
         """Remember the host; the component is well until an attempt fails."""
         self._host = host
+        self._started = True
         host.report(Status.OK)
+        self.show()
 
     def stop(self) -> None:
         """End all pauses; what was to be tried again has failed for `shutdown`."""
         self._stopped.set()
 
+    def show(self) -> None:
+        """Report how the component is now that the destination has taken something."""
+        if not self._started:
+            return
+        trouble = self._keeping.trouble if self._keeping is not None else ""
+        if not trouble and self._partly:
+            trouble = next(iter(self._partly.values()))
+        if trouble:
+            self._healthy = False
+            self._host.report(Status.RECOVERABLE_ERROR, trouble)
+        elif not self._healthy:
+            self._healthy = True
+            self._host.report(Status.OK)
+
     async def send(self, batch: Batch) -> SendResult:
         """What the sender says at last. Raises Failed."""
+        try:
+            result = await self._until_over(batch)
+        finally:
+            self._partly.pop(id(batch), None)
+        self.show()
+        return result
+
+    async def _until_over(self, batch: Batch) -> SendResult:
         backoff: Backoff | None = None
         clock = self._host.clock
         begun = clock.monotonic() if self._retry.max_elapsed_time > 0 else 0.0
         while True:
             try:
-                result = await self._once(batch)
+                return await self._once(batch)
             except Retryable as error:
+                if isinstance(error, PartlyTaken):
+                    self._partly[id(batch)] = str(error)
                 self._failing(error)
                 if not self._retry.enabled:
                     raise Failed("send_failed", error) from error
@@ -83,11 +113,6 @@ class Attempts:
                 wrapped = Permanent(f"{self._name}: {type(error).__name__}: {error}")
                 self._failing(wrapped)
                 raise Failed("internal_error", wrapped) from error
-            else:
-                if not self._healthy:
-                    self._healthy = True
-                    self._host.report(Status.OK)
-                return result
 
     async def _once(self, batch: Batch) -> SendResult:
         if self._timeout <= 0:

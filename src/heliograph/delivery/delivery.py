@@ -26,8 +26,9 @@ from heliograph.delivery.accounts import Accounts
 from heliograph.delivery.attempts import Attempts, Failed
 from heliograph.delivery.batch import Batcher, Work, whole
 from heliograph.delivery.config import QueueConfig, RetryConfig
+from heliograph.delivery.keeping import KeptItems
 from heliograph.delivery.queue import Entry, SendQueue, size_of
-from heliograph.delivery.sender import Resuming, Sender
+from heliograph.delivery.sender import Keeping, Resuming, Sender
 from heliograph.delivery.spool import Spool
 
 WINDOW_BYTES = 8 * 1024 * 1024
@@ -67,6 +68,8 @@ class Delivery:
         )
         self._accounts = Accounts(settings.telemetry, self._signal, self._queue if queue.enabled else None)
         self._attempts = Attempts(self._name, sender, retry, timeout, self._log, self._progressed)
+        if isinstance(sender, Keeping):
+            sender.keep_for(KeptItems(self._accounts, self._attempts))
         self._spool: Spool | None = None
         self._fsync = False
         self._kept_metadata = tuple(
@@ -339,10 +342,9 @@ class Delivery:
         if batch is None or not isinstance(self._sender, Resuming):
             return 0
         part = self._sender.forget(batch)
-        over = (part.sent or 0) + sum(part.rejected.values()) + part.dead_lettered
-        if over:
-            self._accounts.settle(over, part)
-        return over
+        if part.over:
+            self._accounts.settle(part.over, part)
+        return part.over
 
     def _end(self, entry: Entry, items: int, outcome: Outcome) -> None:
         """One piece of an entry has its fate."""

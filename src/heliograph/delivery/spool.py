@@ -93,6 +93,11 @@ class Spool:
             self.close()
             raise StartError(f"the queue in {directory} cannot be read: {error}") from error
 
+    @property
+    def size(self) -> int:
+        """Bytes of all segments, with what is over in them."""
+        return sum(segment.end for segment in self._segments.values())
+
     def append(self, parts: Sequence[bytes], items: int, metadata: Mapping[str, Sequence[str]]) -> Record:
         """Write a request. Raises OSError (a full disk), and then nothing of it is kept."""
         data = encode(parts, items, metadata)

@@ -96,6 +96,20 @@ async def test_a_failing_request_is_waited_out(start: Start, server: BulkServer,
     assert exporter.account.difference == 0
 
 
+@pytest.mark.parametrize(("status", "says"), [(403, "cluster.blocks"), (429, "full"), (503, "master")])
+async def test_a_blocked_cluster_is_waited_out(start: Start, server: BulkServer, status: int, says: str) -> None:
+    """A whole request that a block refuses is no matter of rights or load: health says what it is."""
+    exporter = await start("logs", retry=FAST)
+    body = b'{"error":{"type":"cluster_block_exception","reason":"blocked by: [...]"},"status":0}'
+    server.answers.extend([Answer(status=status, body=body)] * 3)
+    await exporter.send(some_logs("a", "b"))
+    assert bodies(server.stored) == ["a", "b"]
+    (trouble,) = [message for health, message in exporter.host.reports if health is Status.RECOVERABLE_ERROR]
+    assert f"HTTP {status} (cluster_block_exception)" in trouble
+    assert says in trouble
+    assert exporter.host.status is Status.OK
+
+
 @pytest.mark.parametrize("value", ["30", "Tue, 14 Nov 2023 22:13:50 GMT"])
 async def test_retry_after_is_honoured(start: Start, server: BulkServer, value: str) -> None:
     """The next attempt comes no sooner than the server asks, in seconds or by a date."""
@@ -157,62 +171,6 @@ async def test_an_answer_that_is_none_proves_nothing(start: Start, server: BulkS
     server.answers.append(Answer(body=body))
     await exporter.send(some_logs("a"))
     assert bodies(server.stored) == ["a"]
-
-
-@pytest.mark.parametrize(
-    ("status", "error"),
-    [
-        (403, "cluster_block_exception"),
-        (429, "cluster_block_exception"),
-        (403, "security_exception"),
-        (400, "index_closed_exception"),
-        (503, "unavailable_shards_exception"),
-    ],
-    ids=["write block", "full disk", "right on one index", "closed", "red"],
-)
-async def test_an_index_that_takes_nothing_is_waited_for(
-    start: Start, server: BulkServer, status: int, error: str
-) -> None:
-    """Blocked, full, forbidden, closed, red: the document waits and arrives when the index takes them again; health
-    names the index meanwhile."""
-    exporter = await start("logs", retry=FAST)
-    server.answers.extend([refusing("b", status, error)] * 4)
-    await exporter.send(some_logs("a", "b"))
-    assert sorted(bodies(server.stored)) == ["a", "b"]
-    assert (exporter.account.sent, exporter.account.dead_lettered, exporter.account.difference) == (2, 0, 0)
-    troubles = [message for health, message in exporter.host.reports if health is Status.RECOVERABLE_ERROR]
-    assert troubles
-    assert error in troubles[0]
-    assert "logs-generic.otel-default" in troubles[0]
-
-
-async def test_an_index_that_stays_blocked_does_not_hold_up_the_rest(
-    start: Start, server: BulkServer, tmp_path: Path
-) -> None:
-    """After a minute its documents become dead letters, later ones at once, and wait again once it has taken one."""
-    clock = ManualClock()
-    exporter = await start("logs", clock=clock, retry={"initial_interval": "20s", "max_interval": "20s"})
-    server.always = refusing("b", 403, "cluster_block_exception")
-
-    async def sent(*names: str, patience: int) -> int:
-        """Seconds until a batch had its fate."""
-        parts = [part for name in names for part in some_logs(name, dataset="blocked" if name == "b" else "")]
-        sending = asyncio.ensure_future(exporter.send(parts))
-        for seconds in range(patience):
-            await until(lambda: sending.done() or clock.sleeping)
-            if sending.done():
-                return seconds
-            await clock.advance(1)
-        raise AssertionError("still waiting")
-
-    assert 60 <= await sent("a", "b", patience=100) < 90
-    assert await sent("c", "b", patience=1) == 0
-    assert (exporter.account.sent, exporter.account.dead_lettered, exporter.account.difference) == (2, 2, 0)
-    server.always = Answer()
-    assert await sent("b", patience=1) == 0
-    server.answers.append(refusing("b", 403, "cluster_block_exception"))
-    assert await sent("b", patience=30) > 0
-    assert exporter.account.dead_lettered == 2
 
 
 async def test_a_rejected_document_becomes_a_dead_letter(start: Start, server: BulkServer, tmp_path: Path) -> None:

@@ -136,8 +136,19 @@ def request_verdict(status: int, more: frozenset[int]) -> Verdict:
     return Verdict.REJECTED
 
 
-def advice(status: int) -> str:
-    """What one can do about a failing request."""
+_BY_TYPE = {
+    "index_closed_exception": "the index is closed: open it",
+    "unavailable_shards_exception": "its primary shard is not available: look at the health of the cluster (red)",
+    "no_shard_available_action_exception": "its shards are not available: look at the health of the cluster (red)",
+}
+
+
+def advice(status: int, type_: str = "") -> str:
+    """What one can do about a failing request, or about an index that takes no documents. type_: of the error."""
+    if type_ == "cluster_block_exception":
+        return _block_advice(status)
+    if type_ in _BY_TYPE:
+        return _BY_TYPE[type_]
     if status == 401:
         return "the credentials are not accepted: check api_key, or user and password, or the auth extension"
     if status == 403:
@@ -149,3 +160,14 @@ def advice(status: int) -> str:
     if 300 <= status < 400:
         return "the server sends requests elsewhere: write the address it names in endpoint"
     return "the server cannot take data now"
+
+
+def _block_advice(status: int) -> str:
+    if status == 429:
+        return (
+            "a disk of the cluster is full (flood-stage watermark): free space or add some, Elasticsearch then takes "
+            "the block away by itself"
+        )
+    if status == 403:
+        return "it is blocked for writing: look at index.blocks.* of the index and cluster.blocks.* of the cluster"
+    return "the cluster has no master or is not recovered yet: look at its health"

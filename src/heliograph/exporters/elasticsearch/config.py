@@ -174,6 +174,22 @@ class DeadLetterConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BlockedIndexConfig:
+    """Where documents wait for an index that takes none for now (blocked, read-only, full disk, closed, forbidden,
+    without shards or template) while others go on: in files beside the queue on disk, else beside the dead letters."""
+
+    max_size: ByteSize = key(
+        ByteSize(256 * 1024 * 1024),
+        "The files are never greater, all indices together; what comes then becomes dead letters, or waits in the "
+        "queue when no other index takes documents. 0: they wait in the queue, and hold up the rest.",
+    )
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        if self.max_size < 0:
+            yield "max_size", "must not be negative"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ElasticsearchConfig(HTTPClientConfig):
     """Writes OTel-native documents to Elasticsearch data streams by bulk requests."""
 
@@ -215,6 +231,7 @@ class ElasticsearchConfig(HTTPClientConfig):
     metadata_keys: list[str] = key(list, "Request headers; requests whose values differ are batched separately.")
     telemetry: TelemetryConfig = key(TelemetryConfig, "What is written to our own log.")
     dead_letters: DeadLetterConfig = key(DeadLetterConfig, "Where rejected documents are kept.")
+    blocked_index: BlockedIndexConfig = key(BlockedIndexConfig, "Where documents wait for an index that takes none.")
 
     def check(self) -> Iterator[tuple[str, str]]:
         yield from HTTPClientConfig.check(self)

@@ -21,6 +21,11 @@ class Counts:
         self.received = count("docs_received", "Documents made from telemetry.")
         self.retried = count("docs_retried", "Documents sent again because the server refused them for now.")
         self.retried_requests = count("docs_retried_http_request", "Documents sent again because a request failed.")
+        self.set_aside = telemetry.counter(
+            "heliograph_elasticsearch_set_aside_documents",
+            "Documents set aside because their index took none; they are sent when it does.",
+            data_type=signal,
+        )
         self.bytes = count("flushed_bytes", "Bytes of bulk requests as sent.")
         self.uncompressed_bytes = count("flushed_uncompressed_bytes", "Bytes of bulk requests before compression.")
         self.duplicates = telemetry.counter(

@@ -1,25 +1,25 @@
 """Sends batches to Elasticsearch: what was delivered stays delivered, what failed is sent again alone.
 
 A batch is encoded once and then worked off bulk by bulk. When a request or single documents are to be sent again, the
-rest of the work is kept and Retryable is raised; delivery waits and comes back with the same batch. Nothing is given up
-unless `retry` says so; what the server will never take goes to the dead letters, or is dropped and counted by reason.
+rest of the work is kept and Retryable is raised; delivery waits and comes back with the same batch. Documents of an
+index that takes none for now are set aside (aside.py), and the batch is over without them. Nothing is given up unless
+`retry` says so; what the server will never take goes to the dead letters, or is dropped and counted by reason.
 """
 
 import asyncio
 import re
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import orjson
 
-from heliograph.component.batch import Batch
+from heliograph.component.batch import Batch, Context
 from heliograph.component.errors import Permanent, Retryable, StartError
 from heliograph.component.factory import Settings
-from heliograph.component.lifecycle import Host, Status
-from heliograph.component.storage import Storage
-from heliograph.delivery.sender import NOTHING_SENT, SendResult
-from heliograph.exporters.elasticsearch.blocks import Blocks, is_block
+from heliograph.component.lifecycle import Host
+from heliograph.delivery.sender import NOTHING_SENT, Keeper, PartlyTaken, SendResult
+from heliograph.exporters.elasticsearch.aside import Aside, Tried
+from heliograph.exporters.elasticsearch.blocks import Blocks, index_of, is_block
 from heliograph.exporters.elasticsearch.bulk import (
     BadAnswer,
     Bulk,
@@ -34,9 +34,10 @@ from heliograph.exporters.elasticsearch.bulk import (
 from heliograph.exporters.elasticsearch.client import Client, Reply, Unreachable
 from heliograph.exporters.elasticsearch.config import ElasticsearchConfig
 from heliograph.exporters.elasticsearch.counts import Counts, outcome_of
-from heliograph.exporters.elasticsearch.dead_letters import DeadLetters, Full, file_name, owner
+from heliograph.exporters.elasticsearch.dead_letters import DeadLetters, Full, file_name
 from heliograph.exporters.elasticsearch.encoding import BatchEncoder
-from heliograph.exporters.elasticsearch.templates import Templates
+from heliograph.exporters.elasticsearch.job import Job, columns, joined
+from heliograph.exporters.elasticsearch.places import aside_directory, letters_directory
 from heliograph.otlp.errors import MalformedPayload
 
 NEWLINE = b"\n"
@@ -45,28 +46,12 @@ _MOST_REASONS = 64
 _NO_WORD = re.compile(r"[^a-z0-9_]+")
 
 
-class _Job:
-    """A batch in work. bulks: requests to make; again: documents of them that the server refused for now. sent, dead:
-    items that were indexed, and that are in the dead letters."""
-
-    __slots__ = ("again", "attempts", "batch", "bulks", "dead", "refusal", "rejected", "sent")
-
-    def __init__(self, batch: Batch, bulks: Sequence[Bulk], rejected: dict[str, int]) -> None:
-        self.batch = batch
-        self.bulks = deque(bulks)
-        self.again: list[Bulk] = []
-        self.refusal = ItemAnswer(0)
-        self.rejected: Counter[str] = Counter(rejected)
-        self.sent = 0
-        self.dead = 0
-        self.attempts = 0
-
-
 class ElasticsearchSender:
     """The Sender of one exporter and signal."""
 
     def __init__(self, settings: Settings, config: ElasticsearchConfig) -> None:
         assert settings.signal is not None
+        self._settings = settings
         self._id = settings.id
         self._signal = settings.signal
         self._telemetry = settings.telemetry
@@ -77,11 +62,12 @@ class ElasticsearchSender:
         self._counts = Counts(settings.telemetry, str(settings.signal))
         self._more = frozenset(config.retry.retry_on_status)
         self._limit = config.max_bulk_bytes
-        self._jobs: dict[int, _Job] = {}
+        self._jobs: dict[int, Job] = {}
         self._reasons: set[str] = set()
         self._noted: set[str] = set()
         self._blocks = Blocks()
-        self._templates = Templates()
+        self._aside: Aside | None = None
+        self._keeper: Keeper | None = None
         self._dead_letters: DeadLetters | None = None
         self._writing = asyncio.Lock()
         self._next_sample = 0.0
@@ -92,15 +78,33 @@ class ElasticsearchSender:
         """Where it goes, for messages."""
         return self._client.label
 
+    @property
+    def trouble(self) -> str:
+        """Which indices take nothing, why, and where their documents are; "" when all do."""
+        aside = self._aside
+        if not self._blocks.any:
+            return aside.problem if aside is not None else ""
+        if aside is None:
+            return self._blocks.text
+        full = "; there is no more room for them (blocked_index::max_size)" if aside.full else ""
+        return f"{self._blocks.text}; what it is sent waits in {aside.directory}{full}"
+
+    def keep_for(self, keeper: Keeper) -> None:
+        """Whom to tell of documents that are set aside."""
+        self._keeper = keeper
+
     async def open(self, host: Host) -> None:
         """Raises StartError."""
         self._host = host
         self._dead_letters = self._open_dead_letters(host)
         await self._client.open(host, self._log)
+        self._aside = self._open_aside(host)
 
     async def close(self) -> None:
         """Close connections."""
         self._jobs.clear()
+        if self._aside is not None:
+            await self._aside.close()
         await self._client.close()
 
     async def send(self, batch: Batch) -> SendResult:
@@ -111,16 +115,14 @@ class ElasticsearchSender:
             job = self._jobs[id(batch)] = await self._begin(batch)
         await self._work_off(job)
         del self._jobs[id(batch)]
-        return SendResult(rejected=dict(job.rejected), dead_lettered=job.dead)
+        return SendResult(rejected=dict(job.rejected), dead_lettered=job.dead, set_aside=job.aside)
 
     def forget(self, batch: Batch) -> SendResult:
         """What became of a batch that is given up."""
         job = self._jobs.pop(id(batch), None)
-        if job is None:
-            return NOTHING_SENT
-        return SendResult(sent=job.sent, rejected=dict(job.rejected), dead_lettered=job.dead)
+        return NOTHING_SENT if job is None else job.result
 
-    async def _begin(self, batch: Batch) -> _Job:
+    async def _begin(self, batch: Batch) -> Job:
         assert self._host is not None
         modes = batch.context.metadata.get("x-elastic-mapping-mode", ())
         mode = (modes[0] or "none").encode("utf-8", "replace") if modes else b""
@@ -134,7 +136,7 @@ class ElasticsearchSender:
             else:
                 self._log.warning("%s (%d times)", text, times)
         self._counts.received.add(len(documents.lines))
-        return _Job(batch, cut(documents.lines, documents.items, self._limit), documents.left_out)
+        return Job(batch.context, cut(documents.lines, documents.items, self._limit), documents.left_out)
 
     def _note(self, text: str) -> None:
         """Log something once."""
@@ -142,41 +144,123 @@ class ElasticsearchSender:
             self._noted.add(text)
             self._log.warning("%s", text)
 
-    async def _work_off(self, job: _Job) -> None:
+    async def _work_off(self, job: Job) -> None:
         job.attempts += 1
         limit = self._config.retry.attempts
         last = 0 < limit <= job.attempts
-        while job.bulks:
-            bulk = job.bulks[0]
-            failure = await self._request(job, bulk)
-            if failure is None:
-                continue
+        while (failure := await self._requests(job)) is not None:
             problem, answer, after = failure
+            bulk = job.bulks[0]
             if not last:
                 self._counts.retried_requests.add(len(bulk.lines))
                 raise Retryable(problem, after)
             job.bulks.popleft()
-            self._counts.processed(outcome_of(answer.status), answer.status, len(bulk.lines), answer.type)
-            await self._keep(job, [(line, items, answer) for line, items in zip(bulk.lines, bulk.items, strict=True)])
+            await self._give_up(job, bulk, answer)
+        if job.blocked:
+            await self._set_aside(job)
         if not job.again:
             return
-        lines = [line for bulk in job.again for line in bulk.lines]
-        items = [count for bulk in job.again for count in bulk.items]
+        bulk = joined(job.again)
         job.again.clear()
         refusal = job.refusal
         if last:
-            self._counts.processed(outcome_of(refusal.status), refusal.status, len(lines), refusal.type)
-            await self._keep(job, [(line, count, refusal) for line, count in zip(lines, items, strict=True)])
+            await self._give_up(job, bulk, refusal)
             return
-        job.bulks.extend(cut(lines, items, self._limit))
-        self._counts.retried.add(len(lines))
+        job.bulks.extend(cut(bulk.lines, bulk.items, self._limit))
+        self._counts.retried.add(len(bulk.lines))
         kind = refusal.type or advice(refusal.status)
-        where = f", for example by {lines[0].partition(NEWLINE)[0][:300].decode('utf-8', 'replace')}"
-        if self._templates.any:
-            where += f"; {self._templates.advice}"
-        raise Retryable(f"{self.label}: {len(lines)} documents were refused for now ({refusal.status}, {kind}){where}")
+        where = f", for example by {bulk.lines[0].partition(NEWLINE)[0][:300].decode('utf-8', 'replace')}"
+        if self.trouble:
+            where += f"; {self.trouble}"
+        raise PartlyTaken(
+            f"{self.label}: {len(bulk.lines)} documents were refused for now ({refusal.status}, {kind}){where}"
+        )
 
-    async def _request(self, job: _Job, bulk: Bulk) -> tuple[str, ItemAnswer, float | None] | None:
+    async def _requests(self, job: Job) -> tuple[str, ItemAnswer, float | None] | None:
+        """Make the requests of a job, each once. None: it has no more; else why the first one left has failed."""
+        while job.bulks:
+            bulk = job.bulks[0]
+            if self._blocks.any and self._holds_back(job, bulk):
+                continue
+            failure = await self._request(job, bulk)
+            if failure is not None:
+                return failure
+        return None
+
+    def _holds_back(self, job: Job, bulk: Bulk) -> bool:
+        """Take out of the first bulk what is for an index that is known to take nothing, and for which documents wait
+        already: those find out when it does again. Whether there was some."""
+        aside = self._aside
+        if aside is None or job.tries_aside:
+            return False
+        closed = [
+            number
+            for number, lines in enumerate(bulk.lines)
+            if (index := index_of(lines)) in self._blocks and aside.holds(index)
+        ]
+        if not closed:
+            return False
+        job.blocked.append(bulk.only(closed))
+        job.bulks.popleft()
+        left = bulk.only(sorted(set(range(len(bulk.lines))).difference(closed)))
+        if left.lines:
+            job.bulks.appendleft(left)
+        return True
+
+    async def _set_aside(self, job: Job) -> None:
+        """Set the documents of blocked indices aside. Without room they become dead letters if other indices take
+        documents, which must not wait for them; if none does, all wait."""
+        groups: dict[bytes, list[tuple[bytes, int]]] = {}
+        for lines, items in zip(*columns(job.blocked), strict=True):
+            groups.setdefault(index_of(lines), []).append((lines, items))
+        job.blocked.clear()
+        for index, pairs in groups.items():
+            bulk = Bulk([lines for lines, _ in pairs], [items for _, items in pairs])
+            answer = self._blocks.answer(index) or job.refusal
+            if await self._is_aside(job, index, bulk):
+                continue
+            job.refusal = answer
+            if (
+                self._aside is not None
+                and self._aside.full
+                and self._blocks.others_flow
+                and not self._config.retry.attempts
+            ):
+                await self._give_up(job, bulk, answer)
+            else:
+                job.again.append(bulk)
+
+    async def _is_aside(self, job: Job, index: bytes, bulk: Bulk) -> bool:
+        aside = self._aside
+        if aside is None or self._config.retry.attempts or index not in self._blocks:
+            return False
+        try:
+            done = await aside.put(index, bulk, job.context)
+        except (OSError, StartError) as error:
+            self._note(f"documents cannot be set aside in {aside.directory}, so they hold up others: {error}")
+            return False
+        if done:
+            job.aside += sum(bulk.items)
+            self._counts.set_aside.add(len(bulk.lines))
+        return done
+
+    async def _try_again(self, bulk: Bulk, context: Context) -> Tried:
+        """Send documents that were set aside."""
+        job = Job(context, [bulk], {})
+        job.tries_aside = True
+        failure = await self._requests(job)
+        rest = joined([*job.bulks, *job.again, *job.blocked])
+        if failure is None:
+            return Tried(rest, job.result)
+        problem, _, after = failure
+        return Tried(rest, job.result, problem, after)
+
+    async def _give_up(self, job: Job, bulk: Bulk, answer: ItemAnswer) -> None:
+        """Documents that are not sent any more because of this answer."""
+        self._counts.processed(outcome_of(answer.status), answer.status, len(bulk.lines), answer.type)
+        await self._keep(job, [(lines, items, answer) for lines, items in zip(bulk.lines, bulk.items, strict=True)])
+
+    async def _request(self, job: Job, bulk: Bulk) -> tuple[str, ItemAnswer, float | None] | None:
         """Make one request. None: it is over, whatever became of its documents. Else what to say and how long the
         server wants us to wait; the bulk is still the first of the job."""
         assert self._host is not None
@@ -185,7 +269,7 @@ class ElasticsearchSender:
             self._log.debug("bulk request: %s", body.decode("utf-8", "replace"))
         begun = self._host.clock.monotonic()
         try:
-            reply = await self._client.bulk(body, len(bulk.lines), job.batch.context)
+            reply = await self._client.bulk(body, len(bulk.lines), job.context)
         except Unreachable as error:
             self._counts.request("timeout" if error.sent else "failed_connection", 0, self._seconds_since(begun))
             return str(error), ItemAnswer(0, "unreachable", str(error)), None
@@ -209,17 +293,17 @@ class ElasticsearchSender:
         answer = _request_error(reply)
         if verdict is Verdict.AGAIN:
             said = f" ({answer.type})" if answer.type else ""
-            return f"{reply.url}: HTTP {reply.status}{said}: {advice(reply.status)}", answer, reply.after
+            what = advice(reply.status, answer.type)
+            return f"{reply.url}: HTTP {reply.status}{said}: {what}", answer, reply.after
         job.bulks.popleft()
-        self._counts.processed(outcome_of(reply.status), reply.status, len(bulk.lines), answer.type)
-        await self._keep(job, [(line, items, answer) for line, items in zip(bulk.lines, bulk.items, strict=True)])
+        await self._give_up(job, bulk, answer)
         return None
 
     def _seconds_since(self, begun: float) -> float:
         assert self._host is not None
         return self._host.clock.monotonic() - begun
 
-    async def _too_large(self, job: _Job, bulk: Bulk, size: int, reply: Reply) -> None:
+    async def _too_large(self, job: Job, bulk: Bulk, size: int, reply: Reply) -> None:
         """The request is too large: two instead of it, and no such large ones from now on."""
         job.bulks.popleft()
         if len(bulk.lines) > 1:
@@ -234,27 +318,31 @@ class ElasticsearchSender:
         self._counts.processed("failed_client", 413, 1, answer.type)
         await self._keep(job, [(bulk.lines[0], bulk.items[0], answer)])
 
-    async def _settle(self, job: _Job, bulk: Bulk, answers: Sequence[ItemAnswer]) -> None:
-        assert self._host is not None
+    async def _settle(self, job: Job, bulk: Bulk, answers: Sequence[ItemAnswer]) -> None:
         delivered = duplicates = 0
         again: list[int] = []
+        blocked: list[int] = []
         rejected: list[tuple[bytes, int, ItemAnswer]] = []
         for number, answer in enumerate(answers):
             if answer.status == 201 and not answer.failure_store:
                 delivered += 1
                 if self._blocks.any:
-                    self._blocks.taken(bulk.lines[number])
-                if self._templates.any and self._templates.taken(bulk.lines[number]):
-                    self._host.report(Status.OK)
+                    self._index_takes(bulk.lines[number])
+                continue
+            if is_block(bulk.lines[number], answer):
+                blocked.append(number)
+                self._index_refuses(bulk.lines[number], answer)
                 continue
             verdict = item_verdict(answer.status, self._more)
+            if self._blocks.any and verdict is not Verdict.AGAIN:
+                self._index_takes(bulk.lines[number])
             if verdict is Verdict.DELIVERED:
                 delivered += 1
                 if answer.failure_store:
                     self._counts.processed("failure_store", answer.status, 1)
             elif verdict is Verdict.DUPLICATE:
                 duplicates += 1
-            elif verdict is Verdict.AGAIN or self._worth_waiting(bulk.lines[number], answer):
+            elif verdict is Verdict.AGAIN:
                 again.append(number)
                 job.refusal = answer
             else:
@@ -265,26 +353,30 @@ class ElasticsearchSender:
         if duplicates:
             self._counts.duplicates.add(duplicates)
             self._counts.processed("duplicate", 409, duplicates)
-        job.sent += (
-            sum(bulk.items) - sum(bulk.items[number] for number in again) - sum(items for _, items, _ in rejected)
-        )
+        left = sum(bulk.items[number] for number in (*again, *blocked)) + sum(items for _, items, _ in rejected)
+        job.sent += sum(bulk.items) - left
         if again:
             job.again.append(bulk.only(again))
-        if self._templates.any:
-            self._note(self._templates.advice)
-            self._host.report(Status.RECOVERABLE_ERROR, self._templates.advice)
+        if blocked:
+            job.blocked.append(bulk.only(blocked))
         if rejected:
             await self._keep(job, rejected)
 
-    def _worth_waiting(self, lines: bytes, answer: ItemAnswer) -> bool:
-        """Whether a document that is refused may be taken later, when somebody has mended its index or template."""
-        assert self._host is not None
-        now = self._host.clock.monotonic()
-        if is_block(answer):
-            return self._blocks.worth_waiting(lines, now)
-        return self._templates.worth_waiting(lines, answer, now)
+    def _index_refuses(self, lines: bytes, answer: ItemAnswer) -> None:
+        index = index_of(lines)
+        if self._blocks.add(index, answer):
+            self._log.warning("%s (%s)", self._blocks.why(index, answer), answer.reason[:500])
+            if self._keeper is not None:
+                self._keeper.changed()
 
-    async def _keep(self, job: _Job, letters: Sequence[tuple[bytes, int, ItemAnswer]]) -> None:
+    def _index_takes(self, lines: bytes) -> None:
+        index = index_of(lines)
+        if self._blocks.taken(index):
+            self._log.info("%s takes documents again", index.decode("utf-8", "replace"))
+            if self._keeper is not None:
+                self._keeper.changed()
+
+    async def _keep(self, job: Job, letters: Sequence[tuple[bytes, int, ItemAnswer]]) -> None:
         """Set documents aside that will never be taken; what cannot be kept is dropped and counted by reason."""
         assert self._host is not None
         kept = 0
@@ -336,22 +428,20 @@ class ElasticsearchSender:
         config = self._config.dead_letters
         if not config.enabled:
             return None
-        file = file_name(self._id, self._signal)
-        storage = self._config.sending_queue.storage
-        if config.directory:
-            directory = Path(config.directory)
-            try:
-                directory.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise StartError(
-                    f"exporter {self._id}: dead_letters::directory {directory} cannot be made: {error.strerror}"
-                ) from error
-        elif storage is not None and self._config.sending_queue.enabled:
-            owned = owner(self._id, self._signal)
-            directory = host.extension(storage, Storage).directory(owned)  # type: ignore[type-abstract]
-        else:
-            directory = Path("dead-letters")
-        return DeadLetters(directory / file, str(self._id), config.max_size)
+        directory = letters_directory(self._config, self._id, self._signal, host)
+        return DeadLetters(directory / file_name(self._id, self._signal), str(self._id), config.max_size)
+
+    def _open_aside(self, host: Host) -> Aside | None:
+        directory, fsync = aside_directory(self._config, self._id, self._signal, host)
+        size = self._config.blocked_index.max_size
+        if directory is None or not size or self._keeper is None:
+            return None
+        aside = Aside(
+            directory, self._settings, fsync=fsync, max_size=size, pauses=self._config.pauses(), blocks=self._blocks,
+            send=self._try_again, keeper=self._keeper,
+        )  # fmt: skip
+        aside.open(host)
+        return aside
 
 
 def _request_error(reply: Reply) -> ItemAnswer:
