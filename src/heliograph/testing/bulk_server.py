@@ -52,7 +52,8 @@ class BulkRequest:
 
 
 class BulkServer:
-    """Use as an async context manager. largest: bytes of the largest body taken; greater ones get a 413."""
+    """Use as an async context manager. largest: bytes of the largest body taken; greater ones get a 413. gate: answers
+    are held back while it is not set."""
 
     def __init__(self) -> None:
         self.requests: list[BulkRequest] = []
@@ -60,6 +61,7 @@ class BulkServer:
         self.stored: list[tuple[dict[str, Any], dict[str, Any]]] = []
         self.always: Answer = Answer()
         self.largest: int | None = None
+        self.gate: asyncio.Event | None = None
         self._ids: set[tuple[str, str]] = set()
         self._runner: web.AppRunner | None = None
         self._arrived = asyncio.Condition()
@@ -125,6 +127,8 @@ class BulkServer:
         async with self._arrived:
             self.requests.append(recorded)
             self._arrived.notify_all()
+        if self.gate is not None:
+            await self.gate.wait()
         headers = {"X-Elastic-Product": "Elasticsearch", "Content-Type": "application/json", **answer.headers}
         if not answer.cut:
             return web.Response(status=answer.status, body=body or b"{}", headers=headers)

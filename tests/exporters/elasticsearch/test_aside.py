@@ -1,5 +1,6 @@
 """Documents of an index that takes none wait on disk, for as long as it lasts, and what goes elsewhere flows on."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ import pytest
 from tests.exporters.elasticsearch.conftest import RunningExporter, Start
 from tests.exporters.elasticsearch.test_sender import FAST, bodies, some_logs
 
+from heliograph.component.auth import ClientAuth
 from heliograph.component.batch import Fate
-from heliograph.component.errors import Overloaded
+from heliograph.component.errors import Denied, Overloaded
 from heliograph.component.lifecycle import Status
 from heliograph.testing.bulk_server import Answer, BulkServer, ItemAnswer
 from heliograph.testing.clock import ManualClock
@@ -86,6 +88,11 @@ async def test_a_blocked_index_is_asked_seldom(start: Start, server: BulkServer)
     assert 3600 / 30 / 1.3 < len(asked) < 3600 / 30 * 1.5
     assert exporter.account.waiting == 360
     assert exporter.metric("heliograph_elasticsearch_set_aside_documents") == 360
+    assert exporter.metric("heliograph_elasticsearch_set_aside_bytes") > 0
+    server.always = Answer()
+    await clock.advance(60)
+    await until(lambda: exporter.account.sent == 720)
+    assert exporter.metric("heliograph_elasticsearch_set_aside_bytes") == 0
 
 
 async def test_what_is_set_aside_survives_the_process(start: Start, server: BulkServer) -> None:
@@ -215,6 +222,49 @@ async def test_a_request_of_documents_set_aside_may_fail(start: Start, server: B
     assert sorted(bodies(server.stored)) == ["b0", "b1", "b2", "b3"]
     assert (exporter.account.sent, exporter.account.dead_lettered, exporter.account.difference) == (4, 0, 0)
     assert exporter.host.status is Status.OK
+
+
+class Locked(ClientAuth):
+    """Credentials that cannot be had for a while."""
+
+    failures = 0
+
+    async def headers(self, context: object) -> dict[str, str]:
+        """None, or an error."""
+        if self.failures:
+            self.failures -= 1
+            raise Denied("no token", "the token")
+        return {}
+
+
+async def test_documents_set_aside_wait_for_credentials_too(start: Start, server: BulkServer) -> None:
+    """An auth extension that fails is said in health, and their sending goes on when it works again."""
+    locked = Locked()
+    exporter = await start("logs", retry=FAST, auth={"authenticator": "mine"}, extensions={"mine": locked})
+    server.always = blocking()
+    await exporter.send(mixed("b"))
+    locked.failures = 2
+    await until(lambda: any("no token" in message for message in troubles(exporter)))
+    server.always = Answer()
+    await until(lambda: exporter.account.sent == 1)
+    assert exporter.host.crashes == []
+    assert exporter.host.status is Status.OK
+
+
+async def test_an_attempt_under_way_ends_before_the_process(start: Start, server: BulkServer) -> None:
+    """At the end of the process the answer to what was set aside is waited for, so that nothing is sent twice."""
+    exporter = await start("logs", retry=FAST)
+    server.answers.append(blocking())
+    server.gate = asyncio.Event()
+    server.gate.set()
+    await exporter.send(mixed("b"))
+    server.gate.clear()
+    await server.wait_for(lambda server: len(server.stored) == 1)
+    ending = asyncio.ensure_future(exporter.exporter.shutdown(0))
+    await asyncio.sleep(0)
+    server.gate.set()
+    await ending
+    assert (exporter.account.sent, exporter.account.waiting, exporter.account.difference) == (1, 0, 0)
 
 
 async def test_refusals_of_two_batches_do_not_flicker(start: Start, server: BulkServer) -> None:

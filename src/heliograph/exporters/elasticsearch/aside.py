@@ -32,6 +32,7 @@ _LONGEST_PAUSE = 30.0
 _MOST_RECORDS = 100_000
 _SMALLEST_SEGMENT = 64 * 1024
 _IN_A_THREAD = 64 * 1024
+_FAREWELL = 5.0
 _DAMAGED = "damaged_on_disk"
 
 
@@ -87,12 +88,14 @@ class Aside:
         self._spool: Spool | None = None
         self._lines: dict[bytes, _Line] = {}
         self._records = 0
+        self._bytes = 0
+        self._closing = False
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         settings.telemetry.gauge(
             "heliograph_elasticsearch_set_aside_bytes",
             "Bytes on disk of documents that wait for an index that takes none.",
-            lambda: self._spool.size if self._spool is not None else 0,
+            lambda: self._bytes,
             data_type=str(settings.signal),
         )
 
@@ -107,8 +110,12 @@ class Aside:
         self._task = host.spawn(self._work(), "documents set aside")
 
     async def close(self) -> None:
-        """Stop; what waits stays on disk."""
+        """Stop; what waits stays on disk. An attempt that is under way has some seconds to end: its documents would be
+        sent again by the next process."""
         if self._task is not None:
+            self._closing = True
+            self._changed.set()
+            await asyncio.wait((self._task,), timeout=_FAREWELL)
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
@@ -137,7 +144,7 @@ class Aside:
             raise
         self.full = False
         self._line(index).records.append(record)
-        self._records += 1
+        self._note(record)
         return True
 
     def _open_spool(self) -> Spool:
@@ -157,7 +164,8 @@ class Aside:
             line = self._line(b"")
             line.due = self._clock.monotonic()
             line.records.extend(spool.restored)
-            self._records += len(spool.restored)
+            for record in spool.restored:
+                self._note(record)
             self._keeper.restored(sum(record.items for record in spool.restored))
             spool.restored.clear()
         return spool
@@ -172,7 +180,7 @@ class Aside:
         return line
 
     async def _work(self) -> None:
-        while True:
+        while not self._closing:
             line = min(self._lines.values(), key=lambda line: line.due, default=None)
             if line is None:
                 self._changed.clear()
@@ -241,13 +249,18 @@ class Aside:
             self._log.error("%s cannot be written: %s", self.directory, error.strerror or error)
             return False
         line.records.insert(1, fresh)
-        self._records += 1
+        self._note(fresh)
         return True
+
+    def _note(self, record: Record) -> None:
+        self._records += 1
+        self._bytes += record.size
 
     def _over(self, line: _Line, record: Record, items: int, result: SendResult) -> None:
         assert self._spool is not None
         line.records.popleft()
         self._records -= 1
+        self._bytes -= record.size
         self._spool.acknowledge(record)
         self._drop_empty(line)
         self._keeper.ended(items, result)

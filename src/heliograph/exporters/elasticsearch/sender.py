@@ -86,8 +86,9 @@ class ElasticsearchSender:
             return aside.problem if aside is not None else ""
         if aside is None:
             return self._blocks.text
-        full = "; there is no more room for them (blocked_index::max_size)" if aside.full else ""
-        return f"{self._blocks.text}; what it is sent waits in {aside.directory}{full}"
+        full = "; there is no more room for it (blocked_index::max_size)" if aside.full else ""
+        failed = f"; sending it has failed: {aside.problem}" if aside.problem else ""
+        return f"{self._blocks.text}; what it is sent waits in {aside.directory}{full}{failed}"
 
     def keep_for(self, keeper: Keeper) -> None:
         """Whom to tell of documents that are set aside."""
@@ -248,7 +249,10 @@ class ElasticsearchSender:
         """Send documents that were set aside."""
         job = Job(context, [bulk], {})
         job.tries_aside = True
-        failure = await self._requests(job)
+        try:
+            failure = await self._requests(job)
+        except Exception as error:  # noqa: BLE001  an auth extension, or a mistake: they wait on
+            return Tried(bulk, NOTHING_SENT, f"{self.label}: {error or type(error).__name__}")
         rest = joined([*job.bulks, *job.again, *job.blocked])
         if failure is None:
             return Tried(rest, job.result)
