@@ -124,11 +124,14 @@ class Elasticsearch:
         end = time.monotonic() + 60
         while True:
             try:
-                await self.call("GET", "/_cluster/health?wait_for_status=yellow")
-                return
+                health = await self.call("GET", "/_cluster/health?wait_for_status=yellow")
+                shards = (await self.call("GET", "/logs-*,traces-*/_count"))["_shards"]
+                if not health["timed_out"] and shards["successful"] == shards["total"]:
+                    return
             except (aiohttp.ClientError, AssertionError):
-                assert time.monotonic() < end, "Elasticsearch does not answer"
-                await asyncio.sleep(0.2)
+                pass
+            assert time.monotonic() < end, "Elasticsearch does not answer"
+            await asyncio.sleep(0.2)
 
 
 def _runs(process: Path) -> bool:
