@@ -439,9 +439,11 @@ async def test_the_ledger_closes_when_whoever_waits_for_the_result_is_cancelled(
         sender.gate.clear()
         waiting = asyncio.ensure_future(bench.give(2))
         await settle()
+        assert bench.ledger.closes(), "what its caller still has is not waiting here"
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
+        assert (bench.account.waiting, bench.ledger.closes()) == (2, True)
         sender.gate.set()
         await settle()
         assert bench.account.sent + bench.account.dropped.total() == 2

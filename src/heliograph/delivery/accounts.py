@@ -11,14 +11,16 @@ DEAD_LETTERED = Outcome(Fate.DEAD_LETTERED, "rejected")
 
 
 class Accounts:
-    """The counts of one exporter and signal. waiting: accepted items without a fate; in_flight: batches being sent,
-    pauses between attempts included. queue: None when there is none."""
+    """The counts of one exporter and signal. waiting: accepted items without a fate; awaited: those of them whose
+    caller waits for the fate and counts them as received only then; in_flight: batches being sent, pauses between
+    attempts included. queue: None when there is none."""
 
     def __init__(self, telemetry: ComponentTelemetry, signal: Signal, queue: SendQueue | None) -> None:
         self._telemetry = telemetry
         self._signal = signal
         self._account = telemetry.ledger[signal]
         self.waiting = 0
+        self.awaited = 0
         self.in_flight = 0
         items, type_ = signal.items, str(signal)
         words = items.replace("_", " ")
@@ -32,7 +34,7 @@ class Accounts:
             lambda: self.in_flight,
             data_type=type_,
         )
-        telemetry.waiting(signal, lambda: self.waiting)
+        telemetry.waiting(signal, lambda: max(0, self.waiting - self.awaited))
         if queue is None:
             return
         self._refused = telemetry.counter(

@@ -151,6 +151,7 @@ class Delivery:
         entry = Entry(batch.parts, batch.items, size, context=batch.context, completion=batch.completion, result=waiter)
         self._accept(entry)
         if waiter is not None:
+            self._accounts.awaited += batch.items
             try:
                 await waiter
             except asyncio.CancelledError:
@@ -158,6 +159,8 @@ class Delivery:
                 if waiter.cancelled() or waiter.exception() is None:
                     self._accounts.orphaned(batch.items)
                 raise
+            finally:
+                self._accounts.awaited -= batch.items
 
     def _accept(self, entry: Entry) -> None:
         self._accounts.waiting += entry.items

@@ -44,7 +44,6 @@ _REMEMBERED: Final = 1024
 _DOUBLE: Final = Struct("<d")
 _NO_PARENT: Final = b"\0" * 8
 _KINDS: Final = [bytes([kind]) for kind in range(8)]
-MAX_TIME: Final = (1 << 63) - 1
 
 Late = Callable[[int], Cells | None]
 

@@ -201,9 +201,8 @@ class GrpcChannel:
             return self._connection
         if self._connecting is None:
             self._retire()
-            wait = self._not_before - loop.time()
-            if wait > 0:
-                raise GrpcError(UNAVAILABLE, f"{self._last_failure} (next attempt in {wait:.1f} s)")
+            if loop.time() < self._not_before:
+                raise GrpcError(UNAVAILABLE, self._last_failure)
             self._connecting = loop.create_task(self._attempt())
             self._connecting.add_done_callback(self._attempted)
         attempt = self._connecting

@@ -1,8 +1,7 @@
 """A collector as a process while its API server freezes, is killed and comes back: nothing wrong is reported, nothing
 is lost, health tells.
 
-It stops what others on this machine may be using, so it runs when it is named: `pytest tests/cluster/outages.py`,
-outages of some seconds; with HELIOGRAPH_OUTAGES=long of a minute, and with a server that forgets versions by
+Outages of some seconds; with HELIOGRAPH_OUTAGES=long of a minute, and with a server that forgets versions by
 compaction, as large clusters' do.
 """
 
