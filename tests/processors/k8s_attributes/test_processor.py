@@ -432,6 +432,36 @@ async def test_records_wait_for_their_pod(server: ApiServer) -> None:
         assert (fates, ledger.waiting) == ([Fate.DELIVERED], 0)
 
 
+async def test_a_sender_that_waits_for_its_answer_has_none_before_its_records_went_on(server: ApiServer) -> None:
+    """An OTLP request of an unknown pod: while it waits nothing of it is ours, so that a crash loses nothing that was
+    acknowledged. It goes on as a whole when the pod is known."""
+    server.put(pod())
+    async with running(LATE) as it:
+        request = [part(k8s__pod__uid="new"), part(k8s__pod__uid="u1")]
+        batch = Batch(Signal.LOGS, request, 2, context=Context(transport="grpc"))
+        answer = asyncio.ensure_future(it.processor.consume(batch))
+        await asyncio.sleep(0)
+        ledger = it.settings.telemetry.ledger[Signal.LOGS]
+        assert (answer.done(), it.sink.items, ledger.waiting) == (False, 0, 0)
+        assert it.processor._waiting.bytes == len(request[0])
+        server.put(pod("new", "new"))
+        await answer
+        assert [of(message)["k8s.pod.uid"] for message in it.sink.messages] == ["new", "u1"]
+        assert of(it.sink.messages[0])["k8s.pod.name"] == "new"
+        assert it.processor._waiting.bytes == 0
+
+
+async def test_a_sender_from_elsewhere_waits_once(server: ApiServer) -> None:
+    async with running(LATE | {"wait_for_pod": {"timeout": "50ms"}}) as it:
+        for outcome in (1, 1):
+            batch = Batch(Signal.LOGS, [part(k8s__pod__uid="never")], 1, context=Context(transport="http"))
+            await it.processor.consume(batch)
+            value = it.settings.telemetry.metrics.value
+            labels = {"processor": "k8s_attributes", "outcome": "unknown"}
+            assert value("heliograph_k8s_waited_items", labels) == outcome
+        assert it.sink.items == 2
+
+
 async def test_a_pod_that_comes_while_the_rest_is_handed_on(server: ApiServer) -> None:
     """The next component is slow: what is about to wait for the pod does not miss it."""
     server.put(pod())

@@ -185,7 +185,10 @@ class K8sAttributesConfig(ApiConfig):
     pod_delete_grace_period: Duration = key(
         Duration(120.0), "Time that a deleted pod stays known, for telemetry that comes late. Not by its address."
     )
-    wait_for_pod: WaitForPod = key(WaitForPod, "Telemetry of a pod that is not known yet waits. Not in upstream.")
+    wait_for_pod: WaitForPod = key(
+        WaitForPod,
+        "Telemetry of a pod that is not known yet waits; a request over OTLP for 5 s at most. Not in upstream.",
+    )
     UNSUPPORTED: ClassVar[Mapping[str, str]] = {}
 
     def check(self) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,7 @@ enriched resources for each, and, when configured, a place where telemetry waits
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from heliograph.component.batch import Batch, Fate, Outcome
@@ -20,6 +20,7 @@ from heliograph.processors.k8s_attributes.index import Index
 from heliograph.processors.k8s_attributes.waiting import Waiting
 
 _EXPIRE_SECONDS = 30.0
+_HELD_SECONDS = 5.0  # at most, for a sender that waits for its answer: SDKs give up after 10 s
 _PAUSES = (0.2, 5.0)  # between tries, when the next component refuses what has waited
 _IPV4 = "::ffff:"
 
@@ -152,6 +153,14 @@ class K8sAttributesProcessor:
         if not late:
             await self._next.consume(batch.with_parts(ready))
             return
+        if batch.completion is None and batch.context.transport:
+            with waiting.held(size):
+                missing = await self._hold(late, waiting)
+            for identifier, parts in late.items():
+                outcome = self._unknown if identifier in missing else self._known
+                outcome.add(sum(count(str(self._signal), part) for part in parts))
+            await self._next.consume(batch.with_parts([enricher.apply(part, peer) for part in batch.parts]))
+            return
         signal = str(self._signal)
         pieces = [(parts, sum(count(signal, part) for part in parts)) for parts in late.values()]
         if ready:
@@ -164,6 +173,31 @@ class K8sAttributesProcessor:
         if self._index is not None:  # what came to be known while the rest was handed on
             waiting.arrived([identifier for identifier in late if identifier in self._index.pods])
         self._wake.set()
+
+    async def _hold(self, late: Collection[Identifier], waiting: Waiting) -> set[Identifier]:
+        """Return when these pods are known, or their time is over: those that are not. The sender is answered after
+        that, so a crash meanwhile loses nothing that it was told to be safe."""
+        host, index = self._host, self._index
+        if host is None or index is None:
+            return set()
+        missing = {identifier for identifier in late if identifier not in index.pods}
+        known = asyncio.Event()
+
+        def look(identifiers: Iterable[Identifier]) -> None:
+            missing.difference_update(identifiers)
+            if not missing:
+                known.set()
+
+        look(())
+        index.added.append(look)
+        try:
+            limit = min(float(self._config.wait_for_pod.timeout), _HELD_SECONDS)
+            await _event_or_sleep(known, host, limit)
+        finally:
+            index.added.remove(look)
+        for identifier in missing:
+            waiting.give_up(identifier, host.clock.monotonic())
+        return missing
 
     def _arrived(self, identifiers: Iterable[Identifier]) -> None:
         if self._waiting is not None and self._waiting.arrived(identifiers):

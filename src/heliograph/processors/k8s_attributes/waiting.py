@@ -6,7 +6,8 @@ outside of the cluster is delayed once and not for ever.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from heliograph.component.batch import Batch
 from heliograph.processors.k8s_attributes.association import Identifier
@@ -31,6 +32,15 @@ class Waiting:
         """Whether this pod was waited for in vain lately."""
         since = self._in_vain.get(identifier)
         return since is not None and now - since < _IN_VAIN_SECONDS
+
+    @contextmanager
+    def held(self, size: int) -> Iterator[None]:
+        """Bytes that a sender who is not answered yet has here: they take room, but are still the sender's."""
+        self.bytes += size
+        try:
+            yield
+        finally:
+            self.bytes -= size
 
     def room(self, size: int) -> bool:
         """Whether so many bytes more may wait."""
@@ -68,7 +78,7 @@ class Waiting:
                 kept.append((end, identifier, batch))
                 continue
             if not known and not everything:
-                self._give_up(identifier, now)
+                self.give_up(identifier, now)
             self._waited[identifier] -= 1
             if not self._waited[identifier]:
                 del self._waited[identifier]
@@ -78,7 +88,8 @@ class Waiting:
         self._pieces = kept
         return leaving
 
-    def _give_up(self, identifier: Identifier, now: float) -> None:
+    def give_up(self, identifier: Identifier, now: float) -> None:
+        """This pod was waited for in vain."""
         self._in_vain.pop(identifier, None)
         self._in_vain[identifier] = now
         if len(self._in_vain) > _IN_VAIN:
