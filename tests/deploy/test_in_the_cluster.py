@@ -3,62 +3,17 @@ stand-in of the Managed OTLP Endpoint behind the gateway. What arrives there is 
 
 import itertools
 import json
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 
-from deployment import Installed, installed, real_node
 from kubernetes_lab import Api
+from serverless import KEY, Deployment, Document, serverless
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(400)]
-KEY = "a-key-for-tests"
-
-Document = dict[str, Any]
-
-
-@dataclass
-class Deployment:
-    """The installed chart and what arrived at the endpoint."""
-
-    release: Installed
-    arrived: Path
-    _read: int = 0
-    _documents: list[Document] = field(default_factory=list)
-
-    @property
-    def shop(self) -> str:
-        """The namespace of the shop."""
-        return self.release.shop
-
-    @property
-    def documents(self) -> list[Document]:
-        """Everything that arrived so far."""
-        with self.arrived.open() as file:
-            file.seek(self._read)
-            for text in file:
-                if not text.endswith("\n"):
-                    break
-                self._read += len(text.encode())
-                self._documents.append(json.loads(text))
-        return self._documents
-
-    def wait(self, wanted: Callable[[Document], bool], what: str, seconds: float = 60) -> Document:
-        """The first document that is wanted."""
-        end = time.monotonic() + seconds
-        while True:
-            for document in self.documents:
-                if wanted(document):
-                    return document
-            assert time.monotonic() < end, f"{what} did not arrive within {seconds:g} s; {self.release.told()}"
-            time.sleep(0.5)
 
 
 @pytest.fixture(scope="module")
@@ -66,26 +21,8 @@ def deployed(
     kubernetes: Api, images: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
     """The chart for Serverless, and the shop beside it."""
-    folder = tmp_path_factory.mktemp("endpoint")
-    address = real_node(kubernetes).address
-    authority = trustme.CA()
-    authority.issue_cert(address).private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
-    arrived = folder / "arrived.jsonl"
-    command = [sys.executable, "-m", "heliograph.testing.managed_endpoint_process", "--host=0.0.0.0", f"--key={KEY}"]
-    command += [f"--certificate={folder / 'server.pem'}", f"--write={arrived}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as endpoint:
-        try:
-            assert endpoint.stdout is not None
-            port = endpoint.stdout.readline().split()[1]
-            secret = {
-                "endpoint": f"https://{address}:{port}",
-                "apiKey": KEY,
-                "ca": authority.cert_pem.bytes().decode(),
-            }
-            with installed(kubernetes, images, folder, {"scenario": "serverless", "secret": secret}) as release:
-                yield Deployment(release, arrived)
-        finally:
-            endpoint.terminate()
+    with serverless(kubernetes, images, tmp_path_factory.mktemp("endpoint")) as made:
+        yield made
 
 
 def of_shop(deployed: Deployment, signal: str, name: str) -> Callable[[Document], bool]:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from heliograph.component.batch import DELIVERED, STORED, Fate, Outcome
-from heliograph.kubernetes.changes import Changes, Pages, collection, rule
-from heliograph.kubernetes.errors import BadAnswer
+from heliograph.kubernetes.changes import Changes, Pages, collection
+from heliograph.kubernetes.errors import BadAnswer, rule
 from heliograph.kubernetes.follow import Versions
 
 

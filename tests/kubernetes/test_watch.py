@@ -143,6 +143,8 @@ async def test_one_kind_that_is_denied_leaves_the_others_alone(server: ApiServer
     await until(lambda: pods.lists and sets.problems)
     assert pods.problems == []
     assert "403 replicasets.apps is forbidden" in sets.problems[0]
+    needed = 'add to a ClusterRole: apiGroups: ["apps"], resources: ["replicasets"], verbs: ["get", "list", "watch"]'
+    assert sets.problems[0].endswith(needed)
     server.refuse("replicasets", 0)
     await until(lambda: sets.lists)
     for hears in (pods, sets):

@@ -185,15 +185,16 @@ class ContainerWriter:
 class SpanSender:
     """Sends requests of numbered spans, one after the other, and again when it is told to keep them."""
 
-    def __init__(self, port: int) -> None:
-        self.channel = GrpcChannel("127.0.0.1", port)
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        self.channel = GrpcChannel(host, port)
         self.acknowledged = 0
+        self.enough = False
         self.refusals: list[GrpcError] = []
 
     async def run(self, seconds: float) -> None:
-        """Send for a time; return when everything that was begun is acknowledged."""
+        """Send for a time, or until it is enough; return when everything that was begun is acknowledged."""
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while time.monotonic() < end and not self.enough:
             await self._send(self._request(self.acknowledged))
             self.acknowledged += SPANS
             await asyncio.sleep(0.05)

@@ -12,7 +12,6 @@ Source: Kubernetes API concepts, "Efficient detection of changes" and "Resource 
 compared as numbers, which KEP-5504 allows.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -254,10 +253,3 @@ def collection(group: str, version: str, plural: str, namespace: str = "") -> st
     """The path of a collection. group: "" for the core's."""
     api = f"/apis/{group}/{version}" if group else f"/api/{version}"
     return f"{api}/namespaces/{namespace}/{plural}" if namespace else f"{api}/{plural}"
-
-
-def rule(group: str, plural: str, namespace: str, verbs: Iterable[str]) -> str:
-    """The rule of RBAC that a refused request needs, for messages."""
-    role = f"a Role in the namespace {namespace!r}" if namespace else "a ClusterRole"
-    listed = ", ".join(f'"{verb}"' for verb in verbs)
-    return f'add to {role}: apiGroups: ["{group}"], resources: ["{plural}"], verbs: [{listed}]'

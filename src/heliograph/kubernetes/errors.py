@@ -1,4 +1,6 @@
-"""What can go wrong between this process and the Kubernetes API."""
+"""What can go wrong between this process and the Kubernetes API, and what to do about it."""
+
+from collections.abc import Iterable
 
 from heliograph.component.errors import HeliographError
 
@@ -18,3 +20,10 @@ class BadAnswer(ApiError):
 
 class Untrusted(ApiError):
     """The server's certificate is not that of somebody whom this process trusts."""
+
+
+def rule(group: str, plural: str, namespace: str, verbs: Iterable[str]) -> str:
+    """The rule of RBAC that a refused request needs, for messages."""
+    role = f"a Role in the namespace {namespace!r}" if namespace else "a ClusterRole"
+    listed = ", ".join(f'"{verb}"' for verb in verbs)
+    return f'add to {role}: apiGroups: ["{group}"], resources: ["{plural}"], verbs: [{listed}]'

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from heliograph.component.clock import Clock
 from heliograph.kubernetes.client import ApiClient
-from heliograph.kubernetes.errors import ApiError, BadAnswer
+from heliograph.kubernetes.errors import ApiError, BadAnswer, rule
 from heliograph.kubernetes.objects import Object, Resource, Scope
 from heliograph.kubernetes.reflector import Applied, Change, Reflector, Removed
 
@@ -21,6 +21,7 @@ _LOG = logging.getLogger("heliograph.kubernetes")
 FIRST_PAUSE = 0.8
 LONGEST_PAUSE = 30.0
 _SECONDS = (300.0, 600.0)  # how long a watch lasts, chosen at random, so that those of a cluster do not end together
+_FORBIDDEN = 403
 _REFUSALS = 5  # of a watch, one after another, until everything is listed again
 
 
@@ -96,7 +97,7 @@ class Watch:
                 refusals += error.status != 0
                 if not (self._reflector.refused(error.status) and failures < 2):
                     pause = max(back_off(failures), min(error.after or 0.0, LONGEST_PAUSE))
-                    self._trouble(str(error))
+                    self._trouble(self._described(error))
                 if isinstance(error, BadAnswer) or refusals >= _REFUSALS:
                     self._reflector.restart()
                     refusals = 0
@@ -143,6 +144,15 @@ class Watch:
                         listener.synced(resource, scope)
                 except Exception:  # noqa: BLE001
                     _LOG.exception("a change of %s was not taken", resource.plural)
+
+    def _described(self, error: ApiError) -> str:
+        """The error, and the rule that is missing when it was refused for want of rights."""
+        if error.status != _FORBIDDEN:
+            return str(error)
+        resource, scope = self._reflector.resource, self._reflector.scope
+        group = resource.api.removeprefix("/apis/").rpartition("/")[0] if resource.api.startswith("/apis/") else ""
+        namespace = scope.namespace if resource.namespaced else ""
+        return f"{error}; {rule(group, resource.plural, namespace, ('get', 'list', 'watch'))}"
 
     def _trouble(self, problem: str) -> None:
         if problem == self._problem:

@@ -12,9 +12,9 @@ from heliograph.component.ids import Signal
 from heliograph.component.leadership import LeaderElector
 from heliograph.component.lifecycle import Host, Status
 from heliograph.component.storage import Storage
-from heliograph.kubernetes.changes import Change, Changes, collection, rule
+from heliograph.kubernetes.changes import Change, Changes, collection
 from heliograph.kubernetes.cluster import Claim
-from heliograph.kubernetes.errors import ApiError
+from heliograph.kubernetes.errors import ApiError, rule
 from heliograph.kubernetes.follow import Following, Outlet, Versions, keep
 from heliograph.receivers.k8s_events.choice import Choice
 from heliograph.receivers.k8s_events.config import K8sEventsConfig

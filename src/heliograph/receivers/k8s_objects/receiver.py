@@ -17,9 +17,9 @@ from heliograph.component.ids import Signal
 from heliograph.component.leadership import LeaderElector
 from heliograph.component.lifecycle import Host, Status
 from heliograph.component.storage import Storage
-from heliograph.kubernetes.changes import Change, Changes, collection, rule
+from heliograph.kubernetes.changes import Change, Changes, collection
 from heliograph.kubernetes.cluster import Claim, Cluster
-from heliograph.kubernetes.errors import ApiError
+from heliograph.kubernetes.errors import ApiError, rule
 from heliograph.kubernetes.follow import Following, Outlet, Versions, keep
 from heliograph.kubernetes.groups import Kind, preferred
 from heliograph.kubernetes.watch import back_off
