@@ -79,14 +79,16 @@ class Elasticsearch:
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     async def call(self, method: str, path: str, body: object = None) -> Any:
-        """A request of the user elastic's."""
+        """A request of the user elastic's, made again while shards are being assigned (an index made this moment)."""
         credentials = base64.b64encode(f"elastic:{self.password}".encode()).decode()
-        async with (
-            aiohttp.ClientSession(headers={"Authorization": f"Basic {credentials}"}) as session,
-            session.request(method, self.url + path, json=body) as answer,
-        ):
-            assert answer.status < 300, await answer.text()
-            return await answer.json()
+        end = time.monotonic() + 20
+        async with aiohttp.ClientSession(headers={"Authorization": f"Basic {credentials}"}) as session:
+            while True:
+                async with session.request(method, self.url + path, json=body) as answer:
+                    if answer.status != 503 or time.monotonic() > end:
+                        assert answer.status < 300, await answer.text()
+                        return await answer.json()
+                await asyncio.sleep(0.2)
 
     async def user(self, name: str, password: str) -> None:
         """A user with a role of the same name that may write."""
