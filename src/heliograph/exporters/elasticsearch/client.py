@@ -122,9 +122,8 @@ class Client:
             await self._ask_for_nodes(log)
 
     async def _ask_for_nodes(self, log: Log) -> None:
-        node = self._in_turn()[0]
         try:
-            reply = await self._send(node, "GET", "/_nodes/http", None, {}, NO_CONTEXT)
+            reply = await self.get("/_nodes/http", NO_CONTEXT)
         except Unreachable as error:
             log.warning("the cluster's nodes cannot be asked for: %s", error)
             return
@@ -156,6 +155,10 @@ class Client:
             else:
                 body = _gzip(body, self._config.compression_params.level)
         return await self._try_nodes(body, headers, context)
+
+    async def get(self, path: str, context: Context) -> Reply:
+        """Ask the node whose turn it is. Raises Unreachable."""
+        return await self._send(self._in_turn()[0], "GET", path, None, {}, context)
 
     async def _try_nodes(self, body: bytes, headers: Mapping[str, str], context: Context) -> Reply:
         assert self._clock is not None
