@@ -53,9 +53,11 @@ class BulkRequest:
 
 class BulkServer:
     """Use as an async context manager. largest: bytes of the largest body taken; greater ones get a 413. gate: answers
-    are held back while it is not set."""
+    are held back while it is not set. cluster: what GET requests of a path answer, a status and JSON; others get a
+    405."""
 
     def __init__(self) -> None:
+        self.cluster: dict[str, tuple[int, object]] = {}
         self.requests: list[BulkRequest] = []
         self.answers: deque[Answer] = deque()
         self.stored: list[tuple[dict[str, Any], dict[str, Any]]] = []
@@ -99,6 +101,7 @@ class BulkServer:
         """Listen."""
         application = web.Application(client_max_size=1 << 30)
         application.router.add_post("/{prefix:.*}_bulk", self._bulk)
+        application.router.add_get("/{path:.*}", self._get)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", port)
@@ -110,6 +113,10 @@ class BulkServer:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+
+    async def _get(self, request: web.Request) -> web.Response:
+        status, answer = self.cluster.get(request.path, (405, {}))
+        return web.Response(status=status, body=orjson.dumps(answer), content_type="application/json")
 
     async def _bulk(self, request: web.Request) -> web.StreamResponse:
         raw = await request.read()

@@ -15,6 +15,8 @@ from opentelemetry.proto.metrics.v1 import metrics_pb2 as metrics
 from opentelemetry.proto.resource.v1 import resource_pb2 as resource
 from opentelemetry.proto.trace.v1 import trace_pb2 as trace
 
+from heliograph.testing.wait import until
+
 pytestmark = [pytest.mark.elasticsearch, pytest.mark.timeout(180)]
 Start = Callable[..., Awaitable[Any]]
 
@@ -229,3 +231,32 @@ async def test_a_document_that_does_not_fit_is_kept(elasticsearch_url: str, star
     assert taken == exporter.account.sent == exporter.account.dead_lettered
     assert exporter.account.difference == 0
     assert b"timestamp_error" in (tmp_path / "dead" / "elasticsearch_es_metrics.ndjson").read_bytes()
+
+
+async def test_another_template_for_the_same_names(elasticsearch_url: str, start: Start) -> None:
+    """Where the cluster's own `logs` template would take OpenTelemetry's logs nothing is written, and no data stream
+    made; when it no longer does, they arrive."""
+    namespace = uuid.uuid4().hex[:8]
+    pattern = f"logs-*.otel-{namespace}"
+    template = {"index_patterns": [pattern, "logs-a.otel-b"], "data_stream": {}, "priority": 900}
+    path = f"{elasticsearch_url}/_index_template/logs"
+    count = f"{elasticsearch_url}/{pattern}/_count"
+    async with aiohttp.ClientSession() as session:
+        async with session.get(path) as answer:
+            before = (await answer.json())["index_templates"][0]["index_template"] if answer.status == 200 else None
+        async with session.put(path, json=template) as answer:
+            assert answer.status == 200, await answer.text()
+        try:
+            exporter = await start("logs", endpoint=elasticsearch_url, retry={"initial_interval": "1s"})
+            await exporter.send(demo_logs(namespace, 4, time.time_ns()))
+            assert exporter.account.waiting == 4
+            assert "logs-otel@template" in exporter.host.reports[-1][1]
+            async with session.get(count) as answer:
+                assert (await answer.json())["_shards"]["total"] == 0
+        finally:
+            restored = session.delete(path) if before is None else session.put(path, json=before)
+            async with restored as answer:
+                assert answer.status == 200, await answer.text()
+        await until(lambda: exporter.account.sent == 4, timeout=40)
+        async with session.post(f"{elasticsearch_url}/{pattern}/_refresh"), session.get(count) as answer:
+            assert (await answer.json())["count"] == 4

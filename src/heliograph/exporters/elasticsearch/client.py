@@ -122,8 +122,9 @@ class Client:
             await self._ask_for_nodes(log)
 
     async def _ask_for_nodes(self, log: Log) -> None:
+        node = self._in_turn()[0]
         try:
-            reply = await self.get("/_nodes/http", NO_CONTEXT)
+            reply = await self._send(node, "GET", "/_nodes/http", None, {}, NO_CONTEXT)
         except Unreachable as error:
             log.warning("the cluster's nodes cannot be asked for: %s", error)
             return
@@ -154,18 +155,20 @@ class Client:
                 body = await asyncio.to_thread(_gzip, body, self._config.compression_params.level)
             else:
                 body = _gzip(body, self._config.compression_params.level)
-        return await self._try_nodes(body, headers, context)
+        return await self._try_nodes("POST", f"/_bulk?{self._query}", body, headers, context)
 
     async def get(self, path: str, context: Context) -> Reply:
-        """Ask the node whose turn it is. Raises Unreachable."""
-        return await self._send(self._in_turn()[0], "GET", path, None, {}, context)
+        """Ask a node. Raises Unreachable."""
+        return await self._try_nodes("GET", path, None, {}, context)
 
-    async def _try_nodes(self, body: bytes, headers: Mapping[str, str], context: Context) -> Reply:
+    async def _try_nodes(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], context: Context
+    ) -> Reply:
         assert self._clock is not None
         problems: list[str] = []
         for node in self._in_turn():
             try:
-                reply = await self._send(node, "POST", f"/_bulk?{self._query}", body, headers, context)
+                reply = await self._send(node, method, path, body, headers, context)
             except Unreachable as error:
                 node.failures += 1
                 node.rests_until = self._clock.monotonic() + min(2.0 ** (node.failures - 1), _LONGEST_REST)

@@ -38,6 +38,7 @@ from heliograph.exporters.elasticsearch.dead_letters import DeadLetters, Full, f
 from heliograph.exporters.elasticsearch.encoding import BatchEncoder
 from heliograph.exporters.elasticsearch.job import Job, columns, joined
 from heliograph.exporters.elasticsearch.places import aside_directory, letters_directory
+from heliograph.exporters.elasticsearch.templates import Templates, template_of
 from heliograph.otlp.errors import MalformedPayload
 
 NEWLINE = b"\n"
@@ -66,6 +67,7 @@ class ElasticsearchSender:
         self._reasons: set[str] = set()
         self._noted: set[str] = set()
         self._blocks = Blocks()
+        self._templates = Templates(str(settings.signal), self._client.get)
         self._aside: Aside | None = None
         self._keeper: Keeper | None = None
         self._dead_letters: DeadLetters | None = None
@@ -183,6 +185,11 @@ class ElasticsearchSender:
             bulk = job.bulks[0]
             if self._blocks.any and self._holds_back(job, bulk):
                 continue
+            try:
+                if not self._templates.settled and await self._lacks_template(job, bulk):
+                    continue
+            except Unreachable as error:
+                return self._unreachable(error, 0.0)
             failure = await self._request(job, bulk)
             if failure is not None:
                 return failure
@@ -199,14 +206,21 @@ class ElasticsearchSender:
             for number, lines in enumerate(bulk.lines)
             if (index := index_of(lines)) in self._blocks and aside.holds(index)
         ]
-        if not closed:
+        return _take_out(job, bulk, closed)
+
+    async def _lacks_template(self, job: Job, bulk: Bulk) -> bool:
+        """Take out of the first bulk what the cluster has no template for. Whether there was some.
+
+        Raises Unreachable."""
+        assert self._host is not None
+        streams = [number for number, lines in enumerate(bulk.lines) if template_of(index_of(lines))]
+        refusal = await self._templates.refusal(self._host.clock, job.context) if streams else None
+        if refusal is None:
             return False
-        job.blocked.append(bulk.only(closed))
-        job.bulks.popleft()
-        left = bulk.only(sorted(set(range(len(bulk.lines))).difference(closed)))
-        if left.lines:
-            job.bulks.appendleft(left)
-        return True
+        job.refusal = refusal
+        for number in streams:
+            self._index_refuses(bulk.lines[number], refusal)
+        return _take_out(job, bulk, streams)
 
     async def _set_aside(self, job: Job) -> None:
         """Set the documents of blocked indices aside. Without room they become dead letters if other indices take
@@ -275,8 +289,7 @@ class ElasticsearchSender:
         try:
             reply = await self._client.bulk(body, len(bulk.lines), job.context)
         except Unreachable as error:
-            self._counts.request("timeout" if error.sent else "failed_connection", 0, self._seconds_since(begun))
-            return str(error), ItemAnswer(0, "unreachable", str(error)), None
+            return self._unreachable(error, self._seconds_since(begun))
         if self._config.telemetry.log_response_body:
             self._log.debug("answer %d: %s", reply.status, reply.body.decode("utf-8", "replace"))
         self._counts.bytes.add(reply.wire)
@@ -302,6 +315,10 @@ class ElasticsearchSender:
         job.bulks.popleft()
         await self._give_up(job, bulk, answer)
         return None
+
+    def _unreachable(self, error: Unreachable, seconds: float) -> tuple[str, ItemAnswer, float | None]:
+        self._counts.request("timeout" if error.sent else "failed_connection", 0, seconds)
+        return str(error), ItemAnswer(0, "unreachable", str(error)), None
 
     def _seconds_since(self, begun: float) -> float:
         assert self._host is not None
@@ -446,6 +463,18 @@ class ElasticsearchSender:
         )  # fmt: skip
         aside.open(host)
         return aside
+
+
+def _take_out(job: Job, bulk: Bulk, blocked: Sequence[int]) -> bool:
+    """Move documents of the first bulk to those whose index takes none. Whether there are some."""
+    if not blocked:
+        return False
+    job.blocked.append(bulk.only(blocked))
+    job.bulks.popleft()
+    left = bulk.only(sorted(set(range(len(bulk.lines))).difference(blocked)))
+    if left.lines:
+        job.bulks.appendleft(left)
+    return True
 
 
 def _request_error(reply: Reply) -> ItemAnswer:
