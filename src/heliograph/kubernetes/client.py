@@ -10,9 +10,8 @@ import math
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from urllib.parse import urlencode
 
-import aiohttp
 import msgspec
 
 from heliograph import __version__
@@ -20,11 +19,15 @@ from heliograph.component.clock import Clock
 from heliograph.component.errors import StartError
 from heliograph.kubernetes.access import Access
 from heliograph.kubernetes.errors import ApiError, BadAnswer, Untrusted
+from heliograph.net.http.errors import CertificateRefused, TransportError
+from heliograph.net.http.exchange import Answering
+from heliograph.net.http.pool import MOST_REDIRECTS, Pool
 
 LONGEST_BODY = 256 * 1024 * 1024
 """Bytes of one page of a list, after decompression."""
 _CONNECT_SECONDS = 15.0
 _READ_SECONDS = 60.0
+_IDLE_SECONDS = 15.0
 _KEEPALIVE = {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
 
@@ -43,26 +46,19 @@ class ApiClient:
         self._qps, self._burst = qps, max(1, burst)
         self._next = -math.inf
         self._connect_seconds = connect_seconds or _CONNECT_SECONDS
-        self._session: aiohttp.ClientSession | None = None
+        self._pool: Pool | None = None
 
     def open(self) -> None:
         """Get ready; connects with the first request."""
-        connector = aiohttp.TCPConnector(limit=0, ssl=self.access.tls or True, socket_factory=_socket)
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            headers={"User-Agent": f"heliograph/{__version__}", **self.access.headers},
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_seconds),
-            auto_decompress=True,
+        self._pool = Pool(
+            tls=self.access.tls, idle_seconds=_IDLE_SECONDS, connect_seconds=self._connect_seconds, tune=_keep_alive
         )
 
     async def close(self) -> None:
         """Close all connections."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
-            for _ in range(2):  # aborted connections end in the next turns of the loop
-                await asyncio.sleep(0)
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.close()
 
     async def body(self, path: str, query: Mapping[str, str], accept: str) -> bytes:
         """The whole answer of a GET. Raises ApiError."""
@@ -78,7 +74,7 @@ class ApiClient:
     @asynccontextmanager
     async def stream(
         self, path: str, query: Mapping[str, str], accept: str, read_seconds: float | None = None
-    ) -> AsyncIterator[aiohttp.StreamReader]:
+    ) -> AsyncIterator[Answering]:
         """The answer of a GET while it comes. Raises ApiError, also for what the body of the `async with` reads."""
         async with self._request("GET", path, query, accept, read_seconds) as content:
             yield content
@@ -92,37 +88,34 @@ class ApiClient:
         accept: str,
         read_seconds: float | None,
         content: bytes | None = None,
-    ) -> AsyncIterator[aiohttp.StreamReader]:
-        session = self._session
-        if session is None:
+    ) -> AsyncIterator[Answering]:
+        pool = self._pool
+        if pool is None:
             raise ApiError(f"{method} {path}: the client is closed")
         await self._pace()
         url = self.access.server + path
         try:
-            async with session.request(
+            async with pool.request(
                 method,
-                url,
-                params=query,
-                data=content,
-                headers=self._headers(accept, read_seconds is not None, content is not None),
-                server_hostname=self.access.server_name or None,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_seconds, sock_read=read_seconds),
-            ) as response:
-                if response.status not in (200, 201):
-                    raise await self._refusal(method, path, response)
-                try:
-                    yield response.content
-                finally:
-                    if response.connection is not None and response.connection.transport is not None:
-                        response.connection.transport.abort()  # a farewell over TLS would wait for the other side
+                f"{url}?{urlencode(query)}" if query else url,
+                self._headers(accept, read_seconds is not None, content is not None),
+                content,
+                server_name=self.access.server_name,
+                read_seconds=read_seconds,
+                redirects=MOST_REDIRECTS,
+            ) as answer:
+                if answer.status not in (200, 201):
+                    raise await self._refusal(method, path, answer)
+                yield answer
         except StartError as error:
             raise ApiError(str(error)) from None
-        except (aiohttp.ClientError, OSError, EOFError) as error:
-            kind = Untrusted if isinstance(error, aiohttp.ClientConnectorCertificateError) else ApiError
+        except (TransportError, OSError, EOFError) as error:
+            kind = Untrusted if isinstance(error, CertificateRefused) else ApiError
             raise kind(f"{method} {url}: {_reason(error)}") from error
 
     def _headers(self, accept: str, compressed: bool, sends: bool) -> dict[str, str]:
-        headers = {"Accept": accept, "Accept-Encoding": "gzip" if compressed else "identity"}
+        headers = {"User-Agent": f"heliograph/{__version__}", **self.access.headers}
+        headers |= {"Accept": accept, "Accept-Encoding": "gzip" if compressed else "identity"}
         if sends:
             headers["Content-Type"] = "application/json"
         token = self.access.token.value(self._clock.monotonic())
@@ -130,15 +123,15 @@ class ApiClient:
             headers["Authorization"] = f"Bearer {token}"
         return headers
 
-    async def _refusal(self, method: str, path: str, response: aiohttp.ClientResponse) -> ApiError:
+    async def _refusal(self, method: str, path: str, response: Answering) -> ApiError:
         if response.status == 401:
             self.access.token.forget()
-        text = await response.content.read(64 * 1024)
+        text = await response.read(64 * 1024)
         try:
             message = msgspec.json.decode(text, type=_Status).message
         except msgspec.MsgspecError:
             message = ""
-        after = response.headers.get("Retry-After", "")
+        after = response.headers.get("retry-after", "")
         return ApiError(
             f"{method} {path}: {response.status} {message or response.reason}",
             response.status,
@@ -154,7 +147,7 @@ class ApiClient:
             await self._clock.sleep(self._next - now)
 
 
-async def _whole(stream: aiohttp.StreamReader, what: str) -> bytes:
+async def _whole(stream: Answering, what: str) -> bytes:
     pieces = bytearray()
     async for piece in stream.iter_any():
         pieces += piece
@@ -163,18 +156,16 @@ async def _whole(stream: aiohttp.StreamReader, what: str) -> bytes:
     return bytes(pieces)
 
 
-def _socket(address: Any) -> socket.socket:
-    made = socket.socket(address[0], address[1], address[2])
+def _keep_alive(made: socket.socket) -> None:
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in _KEEPALIVE.items():
         if hasattr(socket, name):
             made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    return made
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return f"the server's certificate is not accepted: {error.certificate_error}"
+    if isinstance(error, CertificateRefused):
+        return f"the server's certificate is not accepted: {error}"
     if isinstance(error, asyncio.TimeoutError):
         return "no answer in time"
     return str(error) or type(error).__name__

@@ -187,7 +187,7 @@ async def test_a_killed_leader_is_followed_after_the_lease(kubeconfig: Kubeconfi
         await two.advance(30)
         (name, when), *_ = two.work.calls
         assert name == "started"
-        assert 15 - 2 <= when - renewed <= 15 + 2 * 2.2 + 0.5
+        assert 15 - 2 <= when - renewed <= 15 + 2 * (2 * 2.2) + 1, "seen late by a try, taken late by another"
         await one.stop()
         assert spec(server)["holderIdentity"] == "two", "what was once ours is not released"
         await two.stop()
@@ -206,7 +206,7 @@ async def test_wall_clocks_may_differ(kubeconfig: Kubeconfig, hours: int) -> Non
             await two.advance(0.5)
         assert two.work.calls == []
         await one.kill()
-        for _ in range(40):
+        for _ in range(60):  # it sees the last sign up to 4.4 s late, and tries up to 4.4 s after the Lease's end
             await two.advance(0.5)
         await until(lambda: two.work.names == ["started"])
         await one.stop()

@@ -15,9 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
-from urllib.request import getproxies, proxy_bypass
 
-import aiohttp
 from isal import igzip
 
 from heliograph import __version__
@@ -27,7 +25,10 @@ from heliograph.component.clock import Clock
 from heliograph.component.lifecycle import Host
 from heliograph.exporters.elasticsearch.config import DEFAULT_FILTER_PATH, ElasticsearchConfig
 from heliograph.exporters.elasticsearch.discover import addresses
-from heliograph.net.http.client import retry_after
+from heliograph.net.http.client import jar, retry_after
+from heliograph.net.http.errors import CertificateRefused, ConnectFailed, Disconnected, TransportError
+from heliograph.net.http.exchange import Answering
+from heliograph.net.http.pool import Pool, environment_proxy
 from heliograph.net.tls import keep_fresh, secure_client_context
 
 Log = logging.LoggerAdapter[logging.Logger]
@@ -35,6 +36,7 @@ Log = logging.LoggerAdapter[logging.Logger]
 _IN_A_THREAD = 64 * 1024
 _MOST_ANSWER = 64 * 1024 * 1024
 _LONGEST_REST = 60.0
+_FOR_EVER = 3600.0
 
 
 class Unreachable(Exception):
@@ -75,9 +77,8 @@ class Client:
         self._nodes = [_node(url, config) for url in config.urls()]
         self._query = urlencode(_query(config), quote_via=quote)
         self._next = 0
-        self._session: aiohttp.ClientSession | None = None
+        self._pool: Pool | None = None
         self._auth: ClientAuth | None = None
-        self._ssl: ssl.SSLContext | bool = True
         self._clock: Clock | None = None
 
     @property
@@ -91,24 +92,17 @@ class Client:
         self._clock = host.clock
         if config.auth is not None:
             self._auth = host.extension(config.auth.authenticator, ClientAuth)  # type: ignore[type-abstract]
+        context: ssl.SSLContext | None = None
         if any(node.base.startswith("https:") for node in self._nodes):
-            context = self._ssl = secure_client_context(config.tls)
+            context = secure_client_context(config.tls)
             if config.tls.reload_interval > 0:
                 host.spawn(keep_fresh(context, config.tls, host.clock, log), "TLS certificate")
-        connector = aiohttp.TCPConnector(
-            limit=0,
-            limit_per_host=config.max_conns_per_host,
-            force_close=config.disable_keep_alives,
-            keepalive_timeout=None if config.disable_keep_alives else config.idle_conn_timeout or None,
+        self._pool = Pool(
+            tls=context,
+            per_host=config.max_conns_per_host,
+            idle_seconds=0.0 if config.disable_keep_alives else float(config.idle_conn_timeout) or _FOR_EVER,
+            cookies=jar(config.cookies),
         )
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            timeout=aiohttp.ClientTimeout(total=config.timeout or None),
-            cookie_jar=None if config.cookies is not None else aiohttp.DummyCookieJar(),
-            auto_decompress=True,
-            max_line_size=65536,
-        )
-
         if config.discover.on_start or config.discover.interval > 0:
             host.spawn(self._discover(host.clock, log), "node discovery")
 
@@ -138,9 +132,9 @@ class Client:
 
     async def close(self) -> None:
         """Close all connections. Safe twice."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.close()
 
     async def bulk(self, body: bytes, documents: int, context: Context) -> Reply:
         """Send NDJSON. Raises Unreachable."""
@@ -192,36 +186,37 @@ class Client:
     async def _send(
         self, node: _Node, method: str, path: str, body: bytes | None, headers: Mapping[str, str], context: Context
     ) -> Reply:
-        session = self._session
-        if session is None or self._clock is None:
+        pool = self._pool
+        if pool is None or self._clock is None:
             raise Unreachable(f"{node.label}: the exporter is closed", False)
         answered = False
         try:
-            async with session.request(
-                method,
-                f"{node.base}{path}",
-                data=body,
-                headers=await self._headers(node, headers, context),
-                proxy=self._config.proxy_url or _proxy(node.base),
-                allow_redirects=False,
-                ssl=self._ssl,
-                server_hostname=self._config.tls.server_name_override or None,
-            ) as response:
+            async with (
+                asyncio.timeout(self._config.timeout or None),
+                pool.request(
+                    method,
+                    f"{node.base}{path}",
+                    await self._headers(node, headers, context),
+                    body,
+                    proxy=self._config.proxy_url or environment_proxy(node.base),
+                    server_name=self._config.tls.server_name_override,
+                ) as answer,
+            ):
                 answered = True
-                content = await _bounded(response)
-                after = retry_after(response.headers.get("Retry-After"), self._clock.now_ns() / 1e9)
-                return Reply(node.label, response.status, content, after, len(body or b""))
+                content = await _bounded(answer)
+                after = retry_after(answer.headers.get("retry-after"), self._clock.now_ns() / 1e9)
+                return Reply(node.label, answer.status, content, after, len(body or b""))
         except TimeoutError:
             raise Unreachable(f"{node.label}: no answer within {self._config.timeout:g} s", True) from None
-        except aiohttp.ClientConnectorCertificateError as error:
-            cause = error.certificate_error
-            problem = f"{node.label}: its certificate is not accepted: {cause}; check tls::ca_file"
+        except CertificateRefused as error:
+            problem = f"{node.label}: its certificate is not accepted: {error}; check tls::ca_file"
             raise Unreachable(problem, False) from None
-        except aiohttp.ClientConnectorError as error:
-            raise Unreachable(f"{node.label}: cannot connect: {error.os_error or error}", False) from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except ConnectFailed as error:
+            raise Unreachable(f"{node.label}: cannot connect: {error}", False) from None
+        except (TransportError, OSError, ValueError) as error:
             what = "the answer was cut off" if answered else "the connection failed"
-            raise Unreachable(f"{node.label}: {what}: {error or type(error).__name__}", answered) from None
+            why = "closed by the server without an answer" if isinstance(error, Disconnected) else error
+            raise Unreachable(f"{node.label}: {what}: {why or type(error).__name__}", answered) from None
 
     async def _headers(self, node: _Node, headers: Mapping[str, str], context: Context) -> dict[str, str]:
         all_headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "gzip", **headers}
@@ -243,23 +238,15 @@ def _gzip(body: bytes, level: int) -> bytes:
     return compressor.compress(body) + compressor.flush()
 
 
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+async def _bounded(answer: Answering) -> bytes:
     pieces: list[bytes] = []
     size = 0
-    async for piece in response.content.iter_any():
+    async for piece in answer.iter_any():
         size += len(piece)
         if size > _MOST_ANSWER:
             raise ValueError(f"the answer has more than {_MOST_ANSWER} bytes")
         pieces.append(piece)
     return b"".join(pieces)
-
-
-def _proxy(base: str) -> str | None:
-    """The proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY name for an address, or None."""
-    split = urlsplit(base)
-    if proxy_bypass(split.netloc):
-        return None
-    return getproxies().get(split.scheme)
 
 
 def _node(url: str, config: ElasticsearchConfig) -> _Node:

@@ -1,1 +1,1 @@
-"""HTTP in and out, on aiohttp: one server for receivers, one client for exporters and scrapers."""
+"""HTTP/1.1 in and out, on httptools' parser: one server for receivers, one client for exporters and scrapers."""

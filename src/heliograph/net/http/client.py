@@ -4,19 +4,13 @@ The keys are confighttp's. A connection that the server closed while it was idle
 other network error is Retryable and names the URL. The time limit of a request is the caller's (delivery/ cancels).
 """
 
-import io
-import os
 import platform
 import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from functools import cache
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
-
-import aiohttp
 
 from heliograph import __version__
 from heliograph.component.auth import ClientAuth, with_credentials
@@ -24,18 +18,30 @@ from heliograph.component.batch import Context
 from heliograph.component.errors import Permanent, Retryable, StartError
 from heliograph.component.lifecycle import Host
 from heliograph.net.compression import compress
-from heliograph.net.config import HTTPClientConfig
+from heliograph.net.config import CookiesConfig, HTTPClientConfig
+from heliograph.net.http.errors import (
+    BrokenAnswer,
+    CertificateRefused,
+    ConnectFailed,
+    Disconnected,
+    TransportError,
+    Unsendable,
+)
+from heliograph.net.http.pool import MOST_REDIRECTS, Pool, environment_proxy
 from heliograph.net.tls import secure_client_context
+
+if TYPE_CHECKING:
+    from heliograph.net.http.cookies import Cookies
 
 MAX_ANSWER = 64 * 1024
 """Bytes of an answer that are read; the rest is thrown away."""
-_WHOLE = 1 << 20  # bytes; aiohttp wants what is larger as a file, and writes it piece by piece
+_FOR_EVER = 3600.0
 USER_AGENT = f"Heliograph/{__version__} ({platform.system().lower()}/{platform.machine()})"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back. content_type: in lower case, without parameters."""
+    """What came back. headers: names in lower case. content_type: in lower case, without parameters."""
 
     status: int
     headers: Mapping[str, str]
@@ -45,7 +51,7 @@ class Answer:
     @property
     def retry_after(self) -> float | None:
         """Seconds from now that Retry-After names, as a number or as a date; None without it."""
-        return retry_after(self.headers.get("Retry-After"), time.time())
+        return retry_after(self.headers.get("retry-after"), time.time())
 
 
 def retry_after(value: str | None, now: float) -> float | None:
@@ -56,6 +62,8 @@ def retry_after(value: str | None, now: float) -> float | None:
     value = value.strip()
     if value.isascii() and value.isdigit():
         return float(value) if len(value) < 10 else None
+    from email.utils import parsedate_to_datetime  # not small, and seldom needed
+
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - now)
     except (ValueError, TypeError, OverflowError):
@@ -70,7 +78,7 @@ class HttpClient:
         self._level = config.compression_params.level
         self._encoding = "" if config.compression == "none" else config.compression
         self._auth: ClientAuth | None = None
-        self._session: aiohttp.ClientSession | None = None
+        self._pool: Pool | None = None
         self._tls: ssl.SSLContext | None = None
         self._fixed: dict[str, str] = {}
 
@@ -86,20 +94,13 @@ class HttpClient:
         proxy = config.proxy_url
         if proxy and urlsplit(proxy).scheme not in ("http", "https"):
             raise StartError(f"{name}: proxy_url {proxy!r} must be an http:// or https:// URL")
-        connector = aiohttp.TCPConnector(
-            limit=0,
-            limit_per_host=config.max_conns_per_host,
-            ssl=self._tls,
-            force_close=config.disable_keep_alives,
-            keepalive_timeout=None if config.disable_keep_alives else float(config.idle_conn_timeout) or 3600.0,
-        )
         headers = {"User-Agent": USER_AGENT, **{name: f"{value:s}" for name, value in config.headers.items()}}
         self._fixed = {name.lower(): value for name, value in headers.items()}
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.CookieJar() if config.cookies is not None else aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=30.0),
-            skip_auto_headers=("Accept-Encoding",) if "accept-encoding" in self._fixed else (),
+        self._pool = Pool(
+            tls=self._tls,
+            per_host=config.max_conns_per_host,
+            idle_seconds=0.0 if config.disable_keep_alives else float(config.idle_conn_timeout) or _FOR_EVER,
+            cookies=jar(config.cookies),
         )
 
     @property
@@ -109,9 +110,9 @@ class HttpClient:
 
     async def close(self) -> None:
         """Close all connections."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.close()
 
     async def post(
         self, url: str, body: bytes, content_type: str, context: Context, more: Mapping[str, str] | None = None
@@ -137,57 +138,46 @@ class HttpClient:
         context: Context,
         more: Mapping[str, str] | None,
     ) -> Answer:
-        session = self._session
-        if session is None:
+        pool = self._pool
+        if pool is None:
             raise Retryable(f"{url}: not started")
         fixed = {name: value for name, value in self._fixed.items() if name not in headers}
         headers = await with_credentials(self._auth, {**headers, **fixed}, context)
         headers |= {name.lower(): value for name, value in (more or {}).items()}
         try:
-            try:
-                return await self._exchange(session, method, url, body, headers)
-            except aiohttp.ServerDisconnectedError:
-                return await self._exchange(session, method, url, body, headers)
-        except aiohttp.InvalidURL:
-            raise Permanent(f"{url} is not a valid URL", code=3) from None
-        except (aiohttp.ClientError, OSError, EOFError) as error:
+            async with pool.request(
+                method,
+                url,
+                headers,
+                body,
+                proxy=self._config.proxy_url or environment_proxy(url),
+                server_name=self._config.tls.server_name_override,
+                redirects=MOST_REDIRECTS,
+            ) as answer:
+                content = await answer.read(MAX_ANSWER)
+                return Answer(answer.status, answer.headers, answer.content_type, content)
+        except Unsendable as error:
+            raise Permanent(str(error), code=3) from None
+        except (TransportError, OSError, EOFError) as error:
             raise Retryable(f"{url}: {_reason(error)}") from error
 
-    async def _exchange(
-        self, session: aiohttp.ClientSession, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
-    ) -> Answer:
-        async with session.request(
-            method,
-            url,
-            data=body if body is None or len(body) < _WHOLE else io.BytesIO(body),
-            headers=headers,
-            proxy=self._config.proxy_url or _environment_proxy(url),
-            server_hostname=self._config.tls.server_name_override or None,
-        ) as response:
-            pieces = bytearray()
-            while len(pieces) < MAX_ANSWER and (piece := await response.content.read(MAX_ANSWER - len(pieces))):
-                pieces += piece
-            return Answer(response.status, response.headers, response.content_type, bytes(pieces))
 
-
-@cache
-def _environment_proxy(url: str) -> str | None:
-    """The proxy that the environment names for a URL. Looked up once: aiohttp would do it for every request."""
-    parts = urlsplit(url)
-    if not parts.hostname or proxy_bypass(parts.netloc):
+def jar(config: CookiesConfig | None) -> "Cookies | None":
+    """Where cookies are kept, when they are."""
+    if config is None:
         return None
-    return getproxies().get(parts.scheme)
+    from heliograph.net.http.cookies import Cookies  # the standard library's are not small
+
+    return Cookies()
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return f"the server's certificate is not accepted: {error.certificate_error}"
-    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ssl.SSLError):
-        # Its errno is OpenSSL's, not the system's.
-        return f"TLS: {(error.os_error.reason or str(error.os_error)).replace('_', ' ').lower()}; is TLS spoken there?"
-    if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.errno:
-        number = error.os_error.errno
-        return f"cannot connect: {os.strerror(number) if number > 0 else error.os_error.strerror}"
-    if isinstance(error, aiohttp.ServerDisconnectedError):
+    if isinstance(error, CertificateRefused):
+        return f"the server's certificate is not accepted: {error}"
+    if isinstance(error, ConnectFailed):
+        return str(error) if isinstance(error.cause, ssl.SSLError) else f"cannot connect: {error}"
+    if isinstance(error, Disconnected):
         return "the server closed the connection without an answer; does it want TLS, or a client certificate?"
+    if isinstance(error, BrokenAnswer):
+        return str(error)
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

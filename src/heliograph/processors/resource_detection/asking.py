@@ -14,14 +14,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import aiohttp
-
+from heliograph import __version__
 from heliograph.kubernetes.access import SERVICE_ACCOUNT
+from heliograph.net.http.errors import TransportError
+from heliograph.net.http.pool import Pool
 from heliograph.processors.resource_detection.detected import Absent, DetectionError, TimedOut, Unavailable
 
 PROBE_SECONDS = 1.0
 _ANSWER_SECONDS = 10.0
 _LONGEST = 4 * 1024 * 1024
+_PLAIN = {"User-Agent": f"heliograph/{__version__}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Asker:
         self.service_account = service_account
         self.found = False
         self.failure = ""
-        self._sessions: dict[str, aiohttp.ClientSession] = {}
+        self._pools: dict[str, Pool] = {}
 
     async def __aenter__(self) -> "Asker":
         return self
@@ -52,8 +54,8 @@ class Asker:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for session in self._sessions.values():
-            await session.close()
+        for pool in self._pools.values():
+            await pool.close()
 
     async def ask(
         self,
@@ -67,24 +69,19 @@ class Asker:
     ) -> Answer:
         """The answer, whatever its status. socket: path of a Unix socket to ask through. Raises Unavailable."""
         try:
-            async with self._session(socket).request(
-                method,
-                url,
-                headers=headers,
-                data=body,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=seconds),
-            ) as response:
+            async with (
+                asyncio.timeout(seconds),
+                self._pool(socket).request(method, url, {**_PLAIN, **(headers or {})}, body) as response,
+            ):
                 content = bytearray()
-                async for piece in response.content.iter_any():
+                async for piece in response.iter_any():
                     content += piece
                     if len(content) > _LONGEST:
                         raise DetectionError(f"{method} {url}: the answer is longer than {_LONGEST} bytes")
-                found = {name.lower(): value for name, value in response.headers.items()}
-                return Answer(response.status, found, content.decode("utf-8", "replace"))
+                return Answer(response.status, response.headers, content.decode("utf-8", "replace"))
         except TimeoutError:
             raise TimedOut(f"{method} {url}: no answer within {seconds:g} s") from None
-        except (aiohttp.ClientError, OSError) as error:
+        except (TransportError, OSError) as error:
             raise Unavailable(f"{method} {url}: {error or type(error).__name__}") from error
         except ValueError as error:
             raise DetectionError(f"{method} {url}: {error}") from error
@@ -108,13 +105,10 @@ class Asker:
         self.found = True
         return answer
 
-    def _session(self, socket: str) -> aiohttp.ClientSession:
-        if socket not in self._sessions:
-            connector = aiohttp.UnixConnector(socket) if socket else aiohttp.TCPConnector()
-            self._sessions[socket] = aiohttp.ClientSession(
-                connector=connector, trust_env=False, cookie_jar=aiohttp.DummyCookieJar()
-            )
-        return self._sessions[socket]
+    def _pool(self, socket: str) -> Pool:
+        if socket not in self._pools:
+            self._pools[socket] = Pool(unix=socket)
+        return self._pools[socket]
 
 
 async def pause(seconds: float) -> None:
