@@ -429,6 +429,19 @@ async def test_wait_for_result_of_what_is_left_at_shutdown_is_an_error() -> None
         assert bench.ledger.closes()
 
 
+async def test_wait_for_result_ends_the_pauses_at_shutdown() -> None:
+    """Whoever waits has the data and may send it elsewhere at once; what was not tried yet is tried."""
+    sender = SteeredSender(Retryable("down"), Retryable("down"))
+    async with Bench(sender, one_consumer(wait_for_result=True)) as bench:
+        giving = [asyncio.ensure_future(bench.give(2)) for _ in range(3)]
+        await settle()
+        await bench.delivery.shutdown(1000)
+        results = await asyncio.gather(*giving, return_exceptions=True)
+        assert [isinstance(result, Retryable) for result in results] == [True, True, False]
+        assert bench.account.sent == 2
+        assert bench.ledger.closes()
+
+
 @pytest.mark.parametrize("answer", [SENT, Permanent("no")])
 async def test_the_ledger_closes_when_whoever_waits_for_the_result_is_cancelled(
     answer: SendResult | DeliveryError,

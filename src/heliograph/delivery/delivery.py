@@ -105,13 +105,13 @@ class Delivery:
         self._started = True
 
     async def shutdown(self, deadline: float) -> None:
-        """Send what is accepted until `deadline`. What is left then is dropped and counted, or stays on disk; a queue
-        on disk does not wait for a destination that fails."""
+        """Send what is accepted until `deadline`. What is left then is dropped and counted, or stays on disk. Nobody
+        waits for a destination that fails where the data is safe: in a queue on disk, or with a caller that is told."""
         if self._closed or self._host is None:
             self._closed = True
             return
         self._closed = True
-        if not self._config.enabled:
+        if not self._config.enabled or self._config.wait_for_result:
             self._attempts.stop()
         self._queue.refuse_waiting(f"{self._name}: shutting down")
         if self._started:
