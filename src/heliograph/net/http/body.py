@@ -9,10 +9,9 @@ Rules:
 
 import asyncio
 
-from aiohttp.web import BaseRequest, RequestPayloadError
-
 from heliograph.net import pace
 from heliograph.net.compression import TooLarge, decompress
+from heliograph.net.http.incoming import Incoming
 
 
 class NoRoom(Exception):
@@ -53,10 +52,10 @@ class Body:
         self._limit = limit
         self._charged = 0
 
-    async def read(self, request: BaseRequest, encoding: str, read_timeout: float) -> bytes:
+    async def read(self, request: Incoming, encoding: str, read_timeout: float) -> bytes:
         """The decompressed body. Raises TooLarge, NoRoom, TooSlow, Gone, MalformedPayload; ValueError when the
         encoding is unknown."""
-        length = request.content_length
+        length = request.length
         if length is not None and length > self._limit:
             raise TooLarge(self._limit)
         raw = await self._receive(request, read_timeout)
@@ -83,12 +82,9 @@ class Body:
         self._budget.take(size)
         self._charged += size
 
-    async def _receive(self, request: BaseRequest, read_timeout: float) -> bytes:
-        content = request.content
-        if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
-            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if content.is_eof():
-            whole = content.read_nowait()
+    async def _receive(self, request: Incoming, read_timeout: float) -> bytes:
+        if request.complete:
+            whole = request.read_nowait()
             if len(whole) > self._limit:
                 raise TooLarge(self._limit)
             self._charge(len(whole))
@@ -103,15 +99,13 @@ class Body:
                 until = min(until, begin + read_timeout)
             try:
                 async with asyncio.timeout_at(until):
-                    piece = await content.readany()
+                    piece = await request.read()
             except TimeoutError:
                 raise TooSlow(f"{size} bytes of the body came in {loop.time() - begin:.0f} s") from None
-            except (RequestPayloadError, ConnectionError, asyncio.IncompleteReadError) as error:
+            except ConnectionError as error:
                 raise Gone(str(error)) from None
             if not piece:
-                if content.is_eof():
-                    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-                continue
+                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
             size += len(piece)
             if size > self._limit:
                 raise TooLarge(self._limit)

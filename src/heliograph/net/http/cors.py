@@ -28,29 +28,30 @@ class Cors:
         self._max_age = config.max_age
         self.enabled = bool(origins)
 
-    def preflight(self, method: str, headers: Mapping[str, str]) -> dict[str, str] | None:
-        """Headers of the 204 for a preflight, or None when the request is none."""
-        if method != "OPTIONS" or "Access-Control-Request-Method" not in headers:
+    def preflight(self, method: str, headers: Mapping[str, tuple[str, ...]]) -> dict[str, str] | None:
+        """Headers of the 204 for a preflight, or None when the request is none. headers: names in lower case."""
+        if method != "OPTIONS" or "access-control-request-method" not in headers:
             return None
         answer = {"Vary": "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"}
-        wanted = headers["Access-Control-Request-Method"].upper()
-        asked = headers.get("Access-Control-Request-Headers", "")
+        wanted = headers["access-control-request-method"][0].upper()
+        asked = ", ".join(headers.get("access-control-request-headers", ()))
         names = [name.strip().lower() for name in asked.split(",") if name.strip()]
-        if wanted not in _METHODS or not self._allows(headers.get("Origin", "")):
+        origin = headers.get("origin", ("",))[0]
+        if wanted not in _METHODS or not self._allows(origin):
             return answer
         if not self._any_header and not self._headers.issuperset(names):
             return answer
-        answer |= self._allow(headers["Origin"]) | {"Access-Control-Allow-Methods": wanted}
+        answer |= self._allow(origin) | {"Access-Control-Allow-Methods": wanted}
         if names:
             answer["Access-Control-Allow-Headers"] = asked
         if self._max_age > 0:
             answer["Access-Control-Max-Age"] = str(self._max_age)
         return answer
 
-    def actual(self, headers: Mapping[str, str]) -> dict[str, str]:
+    def actual(self, headers: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
         """Headers to add to the answer of any other request."""
         answer = {"Vary": "Origin"}
-        origin = headers.get("Origin", "")
+        origin = headers.get("origin", ("",))[0]
         if self._allows(origin):
             answer |= self._allow(origin)
             if self._exposed:

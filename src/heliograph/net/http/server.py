@@ -13,13 +13,10 @@ import asyncio
 import logging
 import math
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import parse_qs
-
-from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
 
 from heliograph.component.auth import PermissionDenied, ServerAuth, Unauthenticated
 from heliograph.component.errors import DeliveryError, Overloaded, Permanent, Retryable
@@ -28,6 +25,8 @@ from heliograph.net.compression import ENCODINGS, TooLarge
 from heliograph.net.config import HTTPServerConfig
 from heliograph.net.http.body import Body, Budget, Gone, NoRoom, TooSlow
 from heliograph.net.http.cors import Cors
+from heliograph.net.http.incoming import Incoming
+from heliograph.net.http.server_connection import SERVER, Reply, ServerConnection, Serving
 from heliograph.net.http.status import http_status
 from heliograph.net.pace import MAX_CONNECTIONS
 from heliograph.otlp.errors import MalformedPayload
@@ -40,7 +39,6 @@ BODIES_AT_ONCE = 4
 """The budget for bodies in memory: so many of the largest size, but 64 MiB at least."""
 MIN_BUDGET = 64 * 1024 * 1024
 _SWEEP = 1.0
-_SERVER = {"Server": "Heliograph"}
 
 
 @dataclass(slots=True)
@@ -118,67 +116,100 @@ class HttpServer:
         self._read_timeout = float(config.read_timeout)
         self._write_timeout = float(config.write_timeout)
         self._header_timeout = float(config.read_header_timeout) or float(config.read_timeout) or HEADER_TIMEOUT
-        self._aiohttp: _Server | None = None
+        self._pause = min(_SWEEP, self._header_timeout / 4)
+        self._serving: Serving | None = None
         self._listener: asyncio.Server | None = None
-        self._sweeper: asyncio.Task[None] | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._nobody = asyncio.Event()
         self._running: set[asyncio.Task[Response]] = set()
 
     async def listen(self, host: str, port: int, context: ssl.SSLContext | None = None) -> int:
         """Listen; the port in use comes back (another one when 0 was asked for). Raises OSError."""
         loop = asyncio.get_running_loop()
         idle = float(self._config.idle_timeout) or self._read_timeout or IDLE_TIMEOUT
-        self._aiohttp = _Server(self._serve, lambda: self._on_malformed(""), idle, self._max_connections)
+        serving = self._serving = Serving(
+            self._serve,
+            lambda: self._on_malformed(""),
+            self._header_timeout,
+            idle,
+            self._max_connections,
+            self._begun,
+            self._ended,
+        )
         socket = listen(host, port)
-        self._listener = await loop.create_server(self._aiohttp, sock=socket, ssl=context, backlog=1024)
-        self._sweeper = loop.create_task(self._sweep(self._aiohttp))
+        self._listener = await loop.create_server(
+            lambda: ServerConnection(serving), sock=socket, ssl=context, backlog=1024
+        )
         bound: int = socket.getsockname()[1]
         return bound
 
     async def close(self, grace: float) -> None:
         """Stop listening, let running requests end for `grace` seconds, close the connections."""
-        if self._listener is None or self._aiohttp is None:
+        serving = self._serving
+        if self._listener is None or serving is None:
             return
         self._listener.close()
         self._listener = None
+        end = asyncio.get_running_loop().time() + max(0.0, grace)
+        for connection in tuple(serving.connections):
+            connection.drain()
+        try:
+            async with asyncio.timeout_at(end):
+                while serving.connections:
+                    self._nobody.clear()
+                    await self._nobody.wait()
+        except TimeoutError:
+            for connection in tuple(serving.connections):
+                connection.abort()
         if self._sweeper is not None:
             self._sweeper.cancel()
-        self._aiohttp.pre_shutdown()
-        await self._aiohttp.shutdown(max(0.0, grace))
+            self._sweeper = None
         if self._running:
-            await asyncio.wait(self._running, timeout=max(0.0, grace))
+            await asyncio.wait(self._running, timeout=max(0.0, end - asyncio.get_running_loop().time()))
 
-    async def _sweep(self, server: "_Server") -> None:
+    def _begun(self) -> None:
+        """A connection is there: look at the time now and then."""
+        if self._sweeper is None:
+            self._sweeper = asyncio.get_running_loop().call_later(self._pause, self._sweep)
+
+    def _ended(self) -> None:
+        if self._serving is not None and not self._serving.connections:
+            self._nobody.set()
+
+    def _sweep(self) -> None:
+        self._sweeper = None
+        serving = self._serving
+        if serving is None or not serving.connections:
+            return
         loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(min(_SWEEP, self._header_timeout / 4))
-            server.close_slow(loop.time() - self._header_timeout)
+        now = loop.time()
+        for connection in [connection for connection in serving.connections if connection.deadline <= now]:
+            connection.expire()
+        self._sweeper = loop.call_later(self._pause, self._sweep)
 
-    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _serve(self, request: Incoming) -> Reply:
         try:
             response = await self._answer(request)
-        except Exception:  # noqa: BLE001 - the last resort: an error of ours is answered and logged, not raised into aiohttp
+        except Exception:  # noqa: BLE001 - the last resort: an error of ours is answered and logged, and the server goes on
             self._log.exception("answering a request for %s failed", request.path)
-            response = self._wording(request.headers.get("Content-Type", ""), 500, "internal error")
-        headers = {"Content-Type": response.content_type, **_SERVER, **self._fixed_headers, **response.headers}
+            response = self._wording(request.first("content-type"), 500, "internal error")
+        headers = {"Content-Type": response.content_type, **SERVER, **self._fixed_headers, **response.headers}
         if self._cors is not None and "Vary" not in headers:
             headers |= self._cors.actual(request.headers)
-        answer = web.Response(status=response.status, body=response.body or None, headers=headers)
-        if not self._config.keep_alives_enabled or response.headers.get("Connection") == "close":
-            answer.force_close()
-        return answer
+        close = not self._config.keep_alives_enabled or response.headers.get("Connection") == "close"
+        return Reply(response.status, headers, response.body, close)
 
-    async def _answer(self, request: web.BaseRequest) -> Response:
+    async def _answer(self, request: Incoming) -> Response:
         headers = request.headers
         if self._cors is not None:
             preflight = self._cors.preflight(request.method, headers)
             if preflight is not None:
                 return Response(204, headers=preflight)
-        content_type = headers.get("Content-Type", "")
-        lowered = _lowered(request)
+        content_type = request.first("content-type")
         auth: Mapping[str, str] = {}
         if self._authenticator is not None:
             try:
-                auth = await self._authenticator.authenticate(self._credentials(lowered, request), request.path)
+                auth = await self._authenticator.authenticate(self._credentials(request), request.path)
             except Unauthenticated as error:
                 return self._wording(content_type, 401, str(error))
             except PermissionDenied as error:
@@ -191,7 +222,7 @@ class HttpServer:
         refusal = route.refuse(request.method, content_type)
         if refusal is not None:
             return refusal
-        encoding = headers.get("Content-Encoding", "")
+        encoding = request.first("content-encoding")
         if encoding not in self._encodings:
             return self._wording(content_type, 400, f"unsupported Content-Encoding: {encoding}")
         body = Body(self.budget, self._limit)
@@ -212,7 +243,7 @@ class HttpServer:
             except MalformedPayload as error:
                 self._on_malformed(request.path)
                 return self._wording(content_type, 400, str(error))
-            whole = Request(request.method, request.path, lowered, content_type, data, _peer(request), auth)
+            whole = Request(request.method, request.path, headers, content_type, data, request.peer, auth)
             return await self._handled(route, whole, body)
         finally:
             body.release()
@@ -250,100 +281,9 @@ class HttpServer:
             response.headers["Retry-After"] = str(max(1, math.ceil(error.after)))
         return response
 
-    def _credentials(
-        self, headers: Mapping[str, tuple[str, ...]], request: web.BaseRequest
-    ) -> Mapping[str, tuple[str, ...]]:
+    def _credentials(self, request: Incoming) -> Mapping[str, tuple[str, ...]]:
         wanted = self._config.auth.request_params if self._config.auth else []
         if not wanted:
-            return headers
-        query = parse_qs(request.query_string, keep_blank_values=True)
-        return {**headers, **{name.lower(): tuple(query[name]) for name in wanted if name in query}}
-
-
-class _Connection(RequestHandler):
-    """One connection. headers_since: when the request whose headers are not complete began, or 0."""
-
-    def __init__(self, manager: "_Server", **options: Any) -> None:
-        super().__init__(manager, **options)
-        self.headers_since = 0.0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The headers of the first request are awaited from now on: who never sends a byte does not stay."""
-        super().connection_made(transport)
-        self.headers_since = self._loop.time()
-
-    def data_received(self, data: bytes) -> None:
-        """Note when headers begin and when they are complete."""
-        before = self._request_count
-        super().data_received(data)
-        if self._request_count > before:
-            self.headers_since = 0.0
-        elif self.headers_since == 0.0 and self._waiter is not None:
-            self.headers_since = self._loop.time()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """Called for bytes that are no HTTP: every exception of the handler is caught before."""
-        manager = self._manager
-        if isinstance(manager, _Server):
-            manager.on_garbage()
-        answer = web.Response(status=status, text="400 Bad Request" if status == 400 else "", headers=_SERVER)
-        answer.force_close()
-        return answer
-
-
-class _Server(web.Server):
-    """aiohttp's server with connections of our own."""
-
-    def __init__(
-        self,
-        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
-        on_garbage: Callable[[], None],
-        idle: float,
-        max_connections: int,
-    ) -> None:
-        super().__init__(handler)
-        self._max_connections = max_connections
-        self.on_garbage = on_garbage
-        self._options: dict[str, Any] = {
-            "keepalive_timeout": idle,
-            "access_log": None,
-            "auto_decompress": False,
-            "max_line_size": 32 * 1024,
-            "max_field_size": 32 * 1024,
-        }
-
-    def __call__(self) -> RequestHandler:
-        return _Connection(self, loop=self._loop, **self._options)
-
-    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        """Take a connection in, unless there are too many."""
-        super().connection_made(handler, transport)
-        if len(self._connections) > self._max_connections:
-            # Not at once: aiohttp's task of this connection must find it there when it starts, or it raises.
-            self._loop.call_soon(transport.abort)
-
-    def close_slow(self, before: float) -> None:
-        """Close connections whose request began before this time and has no complete headers yet."""
-        for connection in self.connections:
-            if isinstance(connection, _Connection) and 0.0 < connection.headers_since < before:
-                connection.force_close()
-
-
-def _lowered(request: web.BaseRequest) -> dict[str, tuple[str, ...]]:
-    headers: dict[str, tuple[str, ...]] = {}
-    for name, value in request.headers.items():
-        low = name.lower()
-        headers[low] = (*headers[low], value) if low in headers else (value,)
-    return headers
-
-
-def _peer(request: web.BaseRequest) -> str:
-    transport = request.transport
-    address = None if transport is None else transport.get_extra_info("peername")
-    return str(address[0]) if isinstance(address, tuple) and address else ""
+            return request.headers
+        query = parse_qs(request.query, keep_blank_values=True)
+        return {**request.headers, **{name.lower(): tuple(query[name]) for name in wanted if name in query}}
