@@ -9,7 +9,7 @@ Source: RFC 9112.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, cast
 
 from httptools import HttpParserError, HttpResponseParser
 
@@ -198,7 +198,7 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ready."""
-        self._transport = transport  # type: ignore[assignment]
+        self._transport = cast("asyncio.Transport", transport)
         self._parser = HttpResponseParser(self)
 
     def data_received(self, data: bytes) -> None:

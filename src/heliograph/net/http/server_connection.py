@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
@@ -123,17 +123,17 @@ class ServerConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take it in, unless there are too many."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        made = cast("asyncio.Transport", transport)
+        self._transport = made
         serving = self._serving
         if len(serving.connections) >= serving.most:
             self._ending = True
-            transport.abort()
+            made.abort()
             return
         serving.connections.add(self)
         serving.on_begin()
         self._parser = HttpRequestParser(self)
-        address = transport.get_extra_info("peername")
+        address = made.get_extra_info("peername")
         self._peer = str(address[0]) if isinstance(address, tuple) and address else ""
         # The headers of the first request are awaited from now on: who never sends a byte does not stay.
         self.deadline = self._loop.time() + serving.header_seconds
@@ -375,7 +375,10 @@ class ServerConnection(asyncio.Protocol):
             return
         self._resume()
         if transport.can_write_eof():
-            transport.write_eof()
+            try:
+                transport.write_eof()
+            except OSError:  # the sender has just gone
+                transport.abort()
         self.deadline = self._loop.time() + (1.0 if self.draining else LINGER)
 
     def _pause(self) -> None:
