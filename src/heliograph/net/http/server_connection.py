@@ -86,6 +86,7 @@ class ServerConnection(asyncio.Protocol):
         "_headers",
         "_incoming",
         "_loop",
+        "_offered",
         "_overhead",
         "_parser",
         "_paused_reading",
@@ -115,6 +116,7 @@ class ServerConnection(asyncio.Protocol):
         self._paused_reading = False
         self._writable: asyncio.Future[None] | None = None
         self._fault = 0
+        self._offered = b""  # how the body is framed that follows a head with Upgrade
         self._ending = False
         self.draining = False
         self.deadline = math.inf
@@ -148,9 +150,8 @@ class ServerConnection(asyncio.Protocol):
                 self._parser.feed_data(data)
                 data = b""
             except HttpParserUpgrade as upgrade:
-                # Another protocol was offered; this one goes on.
-                self._parser = HttpRequestParser(self)
                 data = data[upgrade.args[0] :]
+                self._parser = self._after_offer()
             except HttpParserError as error:
                 cause = error.__context__
                 self._refuse(cause.status if isinstance(cause, Refused) else 400)
@@ -193,6 +194,8 @@ class ServerConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """A request begins, perhaps behind others."""
+        if self._offered:
+            return
         if len(self._queue) > MOST_PIPELINED:
             raise Refused(400, "too many requests at once")
         self._target, self._headers, self._head_size = b"", [], 0
@@ -200,6 +203,8 @@ class ServerConnection(asyncio.Protocol):
 
     def on_url(self, url: bytes) -> None:
         """The target, perhaps in parts."""
+        if self._offered:
+            return
         self._target += url
         self._count(len(url))
 
@@ -213,6 +218,9 @@ class ServerConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """The head is there: it can be answered."""
+        if self._offered:
+            self._offered = b""
+            return
         parser = self._parser
         assert parser is not None
         found: dict[str, tuple[str, ...]] = {}
@@ -231,6 +239,11 @@ class ServerConnection(asyncio.Protocol):
             self._peer,
             parser.should_keep_alive() and version == "1.1",
         )
+        if parser.should_upgrade():
+            if incoming.length:
+                self._offered = b"Content-Length: %d" % incoming.length
+            elif "transfer-encoding" in found:
+                self._offered = b"Transfer-Encoding: chunked"
         self._overhead = 0
         self.deadline = math.inf
         self._incoming = incoming
@@ -247,9 +260,19 @@ class ServerConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The request is whole."""
         self._overhead = 0
+        if self._offered:
+            return
         if self._incoming is not None:
             self._incoming.end()
             self._incoming = None
+
+    def _after_offer(self) -> HttpRequestParser:
+        """The parser for what follows a head that offers another protocol (Java's clients offer HTTP/2). The offer is
+        not taken up, but llhttp has no more to say: another one is told of a head that frames the body the same way."""
+        parser = self._parser = HttpRequestParser(self)
+        if self._offered:
+            parser.feed_data(b"POST / HTTP/1.1\r\n" + self._offered + b"\r\n\r\n")
+        return parser
 
     def _count(self, size: int) -> None:
         self._head_size += size
