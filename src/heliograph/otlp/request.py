@@ -1,10 +1,11 @@
 """Parts put together to a request body."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from heliograph.otlp.wire import varint
 
-_TAG = b"\x0a"  # field 1, length-delimited: resource_spans, resource_logs and resource_metrics alike
+_TAG: Final = b"\x0a"  # field 1, length-delimited: resource_spans, resource_logs and resource_metrics alike
 
 
 def request(parts: Sequence[bytes]) -> bytes:

@@ -1,11 +1,12 @@
 """The Resource of a part: read, replaced and edited without touching the records beside it."""
 
 from collections.abc import Callable
+from typing import Final
 
 from heliograph.otlp.wire import LENGTH, field, read_varint, skip
 
-_RESOURCE = 1
-_SCHEMA_URL = 3
+_RESOURCE: Final = 1
+_SCHEMA_URL: Final = 3
 
 
 def resource_of(part: bytes) -> bytes:

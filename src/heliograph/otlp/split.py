@@ -6,16 +6,17 @@ description are repeated in each piece; order is kept. A single record bigger th
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 from heliograph.otlp.count import count
 from heliograph.otlp.wire import LENGTH, field, read_varint, skip, varint
 
 Piece = tuple[list[bytes], int]
 
-_SCOPES = 2  # scope_spans, scope_logs, scope_metrics of a part
-_RECORDS = 2  # spans, log_records, metrics of a scope
-_POINTS = 1  # data_points of a gauge, sum, histogram, ...
-_DATA = (5, 7, 9, 10, 11)  # gauge, sum, histogram, exponential_histogram, summary of a metric
+_SCOPES: Final = 2  # scope_spans, scope_logs, scope_metrics of a part
+_RECORDS: Final = 2  # spans, log_records, metrics of a scope
+_POINTS: Final = 1  # data_points of a gauge, sum, histogram, ...
+_DATA: Final = (5, 7, 9, 10, 11)  # gauge, sum, histogram, exponential_histogram, summary of a metric
 
 
 def split_items(signal: str, parts: Sequence[bytes], max_items: int) -> list[Piece]:

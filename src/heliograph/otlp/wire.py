@@ -19,13 +19,16 @@ FIXED32: Final = 5
 MASK64: Final = (1 << 64) - 1
 
 
+_SHORT: Final = [bytes([n]) if n < 128 else bytes([n & 127 | 128, n >> 7]) for n in range(2048)]
+
+
 def varint(n: int) -> bytes:
     """An unsigned integer; a negative one is taken as its 64-bit two's complement, as int64 fields are."""
     if n < 0:
         n &= MASK64
-    if n < 128:
-        return bytes([n])
-    out = bytearray()
+    if n < 2048:
+        return _SHORT[n]
+    out: list[int] = []
     while n > 127:
         out.append(n & 127 | 128)
         n >>= 7

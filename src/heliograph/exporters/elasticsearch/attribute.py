@@ -8,6 +8,8 @@ doubles become one `x.geo.location: [lon, lat]` at the end.
 Source: internal/serializer/otelserializer/jsonwriter.go and internal/elasticsearch/attribute.go (0.156).
 """
 
+from typing import Final
+
 from heliograph.exporters.elasticsearch.json_text import float_text, json_string
 from heliograph.exporters.elasticsearch.value import (
     ARRAY,
@@ -21,25 +23,25 @@ from heliograph.exporters.elasticsearch.value import (
     value_text,
 )
 
-ROUTE: int = 1
-HIDDEN: int = 2
-HINTS: int = 4
-DOCUMENT_ID: int = 8
-PIPELINE: int = 16
-GEO: int = 32
-EVENT_NAME: int = 64
-UID: int = 128
-MAPPING_MODE: int = 256
-ENCODING_FORMAT: int = 512
+ROUTE: Final = 1
+HIDDEN: Final = 2
+HINTS: Final = 4
+DOCUMENT_ID: Final = 8
+PIPELINE: Final = 16
+GEO: Final = 32
+EVENT_NAME: Final = 64
+UID: Final = 128
+MAPPING_MODE: Final = 256
+ENCODING_FORMAT: Final = 512
 
-CONTROL: int = ROUTE | HIDDEN | HINTS | DOCUMENT_ID | PIPELINE | MAPPING_MODE
-MOVED: int = CONTROL | GEO
+CONTROL: Final = ROUTE | HIDDEN | HINTS | DOCUMENT_ID | PIPELINE | MAPPING_MODE
+MOVED: Final = CONTROL | GEO
 
-DATASET: bytes = b"data_stream.dataset"
-NAMESPACE: bytes = b"data_stream.namespace"
-INDEX: bytes = b"elasticsearch.index"
+DATASET: Final = b"data_stream.dataset"
+NAMESPACE: Final = b"data_stream.namespace"
+INDEX: Final = b"elasticsearch.index"
 
-_FLAGS: dict[bytes, int] = {
+_FLAGS: Final[dict[bytes, int]] = {
     b"data_stream.type": HIDDEN,
     DATASET: ROUTE,
     NAMESPACE: ROUTE,
@@ -53,10 +55,10 @@ _FLAGS: dict[bytes, int] = {
     b"log.record.uid": UID,
 }
 
-_GEO_ENDS: tuple[bytes, bytes] = (b"geo.location.lat", b"geo.location.lon")
-_LONGEST_REMEMBERED: int = 256
+_GEO_ENDS: Final[tuple[bytes, bytes]] = (b"geo.location.lat", b"geo.location.lon")
+_LONGEST_REMEMBERED: Final = 256
 
-NO_INDEX: bytes = b"_noindex"
+NO_INDEX: Final = b"_noindex"
 
 
 class Attribute:

@@ -7,12 +7,13 @@ the bounds of exponential buckets: OpenTelemetry's metrics data model.
 
 from math import exp, ldexp
 from math import log as _log
+from typing import Final
 
 from heliograph.exporters.elasticsearch.json_text import float_text
 
-_LN2: float = _log(2.0)
-_INFINITY: float = float("inf")
-_MOST: int = 0x7FFFFFFFFFFFFFFF
+_LN2: Final = _log(2.0)
+_INFINITY: Final = float("inf")
+_MOST: Final = 0x7FFFFFFFFFFFFFFF
 
 
 def histogram_json(counts: list[int], values: list[float]) -> bytes:

@@ -10,11 +10,13 @@
 Source: internal/serializer/otelserializer/jsonwriter.go (0.156) and pdata's Value.AsString, observed.
 """
 
+from typing import Final
+
 # translate() gives the very same object back when the table changes nothing, so `is` tells that nothing needs escaping.
-_MARKED: bytes = bytes([code if 0x20 <= code < 0x80 and code not in b'"\\<>&' else 0x80 ^ code for code in range(256)])
-_SAFE: bytes = bytes([code for code in range(256) if code >= 0x20 and code not in b'"\\<>&'])
-_COMMON: bytes = b'"\\\n\t<>&'
-_PLAIN_SAFE: bytes = bytes([code for code in range(256) if code >= 0x20 and code not in b'"\\'])
+_MARKED: Final = bytes([code if 0x20 <= code < 0x80 and code not in b'"\\<>&' else 0x80 ^ code for code in range(256)])
+_SAFE: Final = bytes([code for code in range(256) if code >= 0x20 and code not in b'"\\<>&'])
+_COMMON: Final = b'"\\\n\t<>&'
+_PLAIN_SAFE: Final = bytes([code for code in range(256) if code >= 0x20 and code not in b'"\\'])
 
 
 def _escapes(characters: str) -> dict[int, str]:
@@ -25,8 +27,8 @@ def _escapes(characters: str) -> dict[int, str]:
     return table
 
 
-_ESCAPES: dict[int, str] = _escapes("<>&\u2028\u2029")
-_PLAIN_ESCAPES: dict[int, str] = _escapes("\u2028\u2029")
+_ESCAPES: Final[dict[int, str]] = _escapes("<>&\u2028\u2029")
+_PLAIN_ESCAPES: Final[dict[int, str]] = _escapes("\u2028\u2029")
 
 
 def json_string(raw: bytes) -> bytes:

@@ -5,6 +5,7 @@ Source: internal/serializer/otelserializer/logs.go (0.156), observed.
 
 from binascii import hexlify
 from struct import Struct
+from typing import Final
 
 from heliograph.exporters.elasticsearch.attribute import (
     DOCUMENT_ID,
@@ -39,7 +40,7 @@ from heliograph.exporters.elasticsearch.value import (
 )
 from heliograph.otlp.errors import MalformedPayload
 
-_FIXED64 = Struct("<Q").unpack_from
+_FIXED64: Final = Struct("<Q").unpack_from
 
 
 class LogEncoder(RecordEncoder):

@@ -11,6 +11,7 @@ Source: exporter.go, internal/metricgroup, internal/datapoints and otelserialize
 """
 
 from struct import error as StructError  # noqa: N812
+from typing import Final
 
 from xxhash import xxh64_intdigest
 
@@ -44,11 +45,11 @@ from heliograph.exporters.elasticsearch.points import (
 from heliograph.exporters.elasticsearch.route import Route, Router
 from heliograph.otlp.errors import MalformedPayload
 
-_AGGREGATE: bytes = b"aggregate_metric_double"
-_DOC_COUNT: bytes = b"_doc_count"
-_RAW: bytes = b"histogram:raw"
+_AGGREGATE: Final = b"aggregate_metric_double"
+_DOC_COUNT: Final = b"_doc_count"
+_RAW: Final = b"histogram:raw"
 
-_REMEMBERED: int = 4096
+_REMEMBERED: Final = 4096
 
 
 class PointAttributes:

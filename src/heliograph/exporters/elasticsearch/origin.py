@@ -4,6 +4,8 @@ A part (a serialized ResourceSpans, ResourceLogs or ResourceMetrics: the field n
 `Section`s: one scope and where its records lie in the part's bytes.
 """
 
+from typing import Final
+
 from heliograph.exporters.elasticsearch.attribute import (
     HINTS,
     MAPPING_MODE,
@@ -19,8 +21,8 @@ from heliograph.exporters.elasticsearch.route import Router, ScopeRoute
 from heliograph.exporters.elasticsearch.value import read_varint, skip, skip_any
 from heliograph.otlp.errors import MalformedPayload
 
-_MOST_RESOURCES: int = 1024
-_MOST_SCOPES: int = 256
+_MOST_RESOURCES: Final = 1024
+_MOST_SCOPES: Final = 256
 
 
 class Origin:

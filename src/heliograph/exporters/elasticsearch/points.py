@@ -5,23 +5,24 @@ Field numbers are those of opentelemetry/proto/metrics/v1/metrics.proto; templat
 """
 
 from struct import Struct, unpack_from
+from typing import Final
 
 from heliograph.exporters.elasticsearch.histogram import aggregate_json, explicit_json, exponential_json
 from heliograph.exporters.elasticsearch.json_text import float_text, json_string
 from heliograph.exporters.elasticsearch.value import items_of, read_varint, signed, skip, skip_any
 from heliograph.otlp.errors import MalformedPayload
 
-_FIXED64 = Struct("<Q").unpack_from
-_SIGNED64 = Struct("<q").unpack_from
-_DOUBLE = Struct("<d").unpack_from
+_FIXED64: Final = Struct("<Q").unpack_from
+_SIGNED64: Final = Struct("<q").unpack_from
+_DOUBLE: Final = Struct("<d").unpack_from
 
-GAUGE: int = 42
-SUM: int = 58
-HISTOGRAM: int = 74
-EXPONENTIAL: int = 82
-SUMMARY: int = 90
+GAUGE: Final = 42
+SUM: Final = 58
+HISTOGRAM: Final = 74
+EXPONENTIAL: Final = 82
+SUMMARY: Final = 90
 """Tags of a metric's data in the message Metric."""
-CUMULATIVE: int = 2
+CUMULATIVE: Final = 2
 
 
 class Metric:

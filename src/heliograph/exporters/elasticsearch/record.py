@@ -9,6 +9,7 @@ Wire types: a fixed64 field n has the tag 8n+1, a varint 8n, a length-delimited 
 """
 
 from struct import error as StructError  # noqa: N812
+from typing import Final
 
 from heliograph.exporters.elasticsearch.attribute import (
     DOCUMENT_ID,
@@ -25,11 +26,11 @@ from heliograph.exporters.elasticsearch.origin import Origin, Origins, Section
 from heliograph.exporters.elasticsearch.route import Route, Router
 from heliograph.otlp.errors import MalformedPayload
 
-NO_TRACE: bytes = bytes(16)
-NO_SPAN: bytes = bytes(8)
+NO_TRACE: Final = bytes(16)
+NO_SPAN: Final = bytes(8)
 
-LONGEST_ID: int = 512
-_REMEMBERED_ATTRIBUTES: int = 4096
+LONGEST_ID: Final = 512
+_REMEMBERED_ATTRIBUTES: Final = 4096
 
 
 class Options:

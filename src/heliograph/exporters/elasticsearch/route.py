@@ -10,6 +10,7 @@ Source: data_stream_router.go of exporter/elasticsearchexporter 0.156, observed.
 """
 
 import re
+from typing import Final
 
 from heliograph.exporters.elasticsearch.attribute import (
     DATASET,
@@ -23,8 +24,8 @@ from heliograph.exporters.elasticsearch.attribute import (
 )
 from heliograph.exporters.elasticsearch.json_text import json_string
 
-_COMPONENTS = (re.compile(rb"/receiver/(\w+receiver)"), re.compile(rb"/connector/(\w+connector)"))
-_OWN_SCOPES: frozenset[bytes] = frozenset(
+_COMPONENTS: Final = (re.compile(rb"/receiver/(\w+receiver)"), re.compile(rb"/connector/(\w+connector)"))
+_OWN_SCOPES: Final[frozenset[bytes]] = frozenset(
     b"go.opentelemetry.io/collector/" + name
     for name in (
         b"receiver/receiverhelper",
@@ -34,12 +35,12 @@ _OWN_SCOPES: frozenset[bytes] = frozenset(
         b"service",
     )
 )
-OWN_DATASET: bytes = b"collectortelemetry"
+OWN_DATASET: Final = b"collectortelemetry"
 """Dataset of the Collector's own telemetry."""
-_NOT_IN_NAMESPACE: str = '\\/*?"<>| ,#:'
-_NOT_IN_DATASET: str = "-" + _NOT_IN_NAMESPACE
-_LONGEST: int = 100
-_MOST_ROUTES: int = 4096
+_NOT_IN_NAMESPACE: Final = '\\/*?"<>| ,#:'
+_NOT_IN_DATASET: Final = "-" + _NOT_IN_NAMESPACE
+_LONGEST: Final = 100
+_MOST_ROUTES: Final = 4096
 
 
 class Route:

@@ -6,6 +6,7 @@ Source: internal/serializer/otelserializer/traces.go (0.156), observed.
 
 from binascii import hexlify
 from struct import Struct
+from typing import Final
 
 from heliograph.exporters.elasticsearch.attribute import (
     DOCUMENT_ID,
@@ -26,8 +27,8 @@ from heliograph.exporters.elasticsearch.route import Route, ScopeRoute
 from heliograph.exporters.elasticsearch.value import read_varint, skip, skip_any
 from heliograph.otlp.errors import MalformedPayload
 
-_FIXED64 = Struct("<Q").unpack_from
-_KINDS: list[bytes] = [b"Unspecified", b"Internal", b"Server", b"Client", b"Producer", b"Consumer"]
+_FIXED64: Final = Struct("<Q").unpack_from
+_KINDS: Final[list[bytes]] = [b"Unspecified", b"Internal", b"Server", b"Client", b"Producer", b"Consumer"]
 
 
 class SpanEncoder(RecordEncoder):

@@ -11,20 +11,21 @@ into MalformedPayload), also when values are nested deeper than MAX_DEPTH.
 from base64 import b64encode
 from math import isfinite
 from struct import unpack_from
+from typing import Final
 
 from heliograph.exporters.elasticsearch.json_text import float_text, json_string, plain_float, plain_string
 from heliograph.otlp.errors import MalformedPayload
 
-EMPTY: int = 0
-STRING: int = 1
-BOOL: int = 2
-INT: int = 3
-DOUBLE: int = 4
-ARRAY: int = 5
-MAP: int = 6
-BYTES: int = 7
+EMPTY: Final = 0
+STRING: Final = 1
+BOOL: Final = 2
+INT: Final = 3
+DOUBLE: Final = 4
+ARRAY: Final = 5
+MAP: Final = 6
+BYTES: Final = 7
 
-MAX_DEPTH: int = 120
+MAX_DEPTH: Final = 120
 
 
 def read_varint(data: bytes, pos: int) -> tuple[int, int]:

@@ -7,19 +7,20 @@ Source: internal/enrichments/log.go, mobile/event.go and internal/routing/data_s
 
 import secrets
 from hashlib import md5
+from typing import Final
 
 from heliograph.otlp.attributes import Value, decode_attributes, decode_key_value, encode_attributes
 from heliograph.otlp.wire import FIXED64, LENGTH, read_varint, skip
 from heliograph.processors.elasticapm.config import ElasticApmConfig
 from heliograph.processors.elasticapm.grouping import crash_key
 
-_TIME = 1 << 3 | FIXED64
-_OBSERVED = 11 << 3 | FIXED64
-_ATTRIBUTES = 6
-_ATTRIBUTE = _ATTRIBUTES << 3 | LENGTH
-_EVENT_NAME = 12 << 3 | LENGTH
-_EMPTY_MESSAGE = "[EMPTY]"
-_TELLING = (b"\n\x0fprocessor.event", b"\n\x0eexception.type", b"\n\x11exception.message", b"\n\nevent.name")
+_TIME: Final = 1 << 3 | FIXED64
+_OBSERVED: Final = 11 << 3 | FIXED64
+_ATTRIBUTES: Final = 6
+_ATTRIBUTE: Final = _ATTRIBUTES << 3 | LENGTH
+_EVENT_NAME: Final = 12 << 3 | LENGTH
+_EMPTY_MESSAGE: Final = "[EMPTY]"
+_TELLING: Final = (b"\n\x0fprocessor.event", b"\n\x0eexception.type", b"\n\x11exception.message", b"\n\nevent.name")
 
 
 class LogEnricher:

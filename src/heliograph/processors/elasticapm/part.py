@@ -5,16 +5,18 @@ Source of the scope's rule: internal/enrichments/scope.go.
 """
 
 from collections.abc import Callable
+from typing import Final
 
 from heliograph.otlp.attributes import decode_key_value, encode_key_value
 from heliograph.otlp.errors import MalformedPayload
-from heliograph.otlp.wire import LENGTH, field, read_varint, skip
+from heliograph.otlp.wire import LENGTH, field, read_varint, skip, varint
 from heliograph.processors.elasticapm.config import ElasticApmConfig
 
-_FIRST = 1 << 3 | LENGTH  # the resource of a part, the scope of a section, the name of a scope
-_SECOND = 2 << 3 | LENGTH  # the sections of a part, the records of a section, the version of a scope
-_SCOPE_ATTRIBUTE = 3 << 3 | LENGTH
-_REMEMBERED = 1024
+_FIRST: Final = 1 << 3 | LENGTH  # the resource of a part, the scope of a section, the name of a scope
+_SECOND: Final = 2 << 3 | LENGTH  # the sections of a part, the records of a section, the version of a scope
+_RECORD: Final = b"\x12"
+_SCOPE_ATTRIBUTE: Final = 3 << 3 | LENGTH
+_REMEMBERED: Final = 1024
 
 Edit = Callable[[bytes], bytes]
 
@@ -117,5 +119,7 @@ def _edit_section(
                 record = edit(record)
             except (MalformedPayload, IndexError):
                 odd += 1
-            pieces.append(field(2, record))
+            pieces.append(_RECORD)
+            pieces.append(varint(len(record)))
+            pieces.append(record)
     return b"".join(pieces + rest), odd

@@ -5,7 +5,9 @@ bounded in number and size. What differs in each span (time, ids, name) is writt
 copied as they are.
 """
 
+from binascii import hexlify
 from struct import Struct
+from typing import Final
 
 from heliograph.otlp.attributes import Value, decode_key_value, encode_key_value
 from heliograph.otlp.wire import LENGTH, field, read_varint, skip, varint
@@ -14,26 +16,28 @@ from heliograph.processors.elasticapm.facts import VALUED
 from heliograph.processors.elasticapm.plan import CLIENT, CONSUMER, INTERESTING, PRODUCER, SERVER, Plan, Planner
 from heliograph.processors.elasticapm.span_event import enrich_event
 
-_REMEMBERED = 4096  # plans
-_REMEMBERED_BYTES = 2048  # of what one plan depends on
-_U64 = Struct("<Q")
+_REMEMBERED: Final = 4096  # plans
+_REMEMBERED_BYTES: Final = 2048  # of what one plan depends on
+_U64: Final = Struct("<Q")
 
-_SPAN_ID = 2 << 3 | LENGTH
-_TRACESTATE = 3 << 3 | LENGTH
-_PARENT = 4 << 3 | LENGTH
-_NAME = 5 << 3 | LENGTH
-_KIND = 6 << 3
-_START = 7 << 3 | 1
-_END = 8 << 3 | 1
-_ATTRIBUTE = 9 << 3 | LENGTH
-_EVENT = 11 << 3 | LENGTH
-_LINK = 13 << 3 | LENGTH
-_STATUS = 15 << 3 | LENGTH
-_FLAGS = 16 << 3 | 5
-_KEY = 1 << 3 | LENGTH  # of an attribute, nearly always its first field
-_VALUE, _PRESENCE, _ADDRESS = 1, 2, 3
-_ADDRESSES = frozenset(("url.full", "http.url", "http.target", "url.path", "url.query"))
-_INTERESTING: dict[bytes, int] = {
+_SPAN_ID: Final = 2 << 3 | LENGTH
+_TRACESTATE: Final = 3 << 3 | LENGTH
+_PARENT: Final = 4 << 3 | LENGTH
+_NAME: Final = 5 << 3 | LENGTH
+_KIND: Final = 6 << 3
+_START: Final = 7 << 3 | 1
+_END: Final = 8 << 3 | 1
+_ATTRIBUTE: Final = 9 << 3 | LENGTH
+_EVENT: Final = 11 << 3 | LENGTH
+_LINK: Final = 13 << 3 | LENGTH
+_STATUS: Final = 15 << 3 | LENGTH
+_FLAGS: Final = 16 << 3 | 5
+_KEY: Final = 1 << 3 | LENGTH  # of an attribute, nearly always its first field
+_VALUE: Final = 1
+_PRESENCE: Final = 2
+_ADDRESS: Final = 3
+_ADDRESSES: Final = frozenset(("url.full", "http.url", "http.target", "url.path", "url.query"))
+_INTERESTING: Final[dict[bytes, int]] = {
     key.encode(): _ADDRESS if key in _ADDRESSES else _VALUE if key in VALUED else _PRESENCE for key in INTERESTING
 }
 
@@ -42,22 +46,30 @@ def _key(name: str) -> bytes:
     return field(1, name.encode())
 
 
-_TIMESTAMP_US = _key("timestamp.us")
-_TRANSACTION_ID = _key("transaction.id")
-_TRANSACTION_NAME = _key("transaction.name")
-_TRANSACTION_DURATION = _key("transaction.duration.us")
-_SPAN_DURATION = _key("span.duration.us")
+def _heads(name: str) -> list[bytes]:
+    """What stands before a whole number of 0 to 10 bytes in a span's attribute."""
+    key = _key(name)
+    return [b"%c%c%b\x12%c\x18" % (_ATTRIBUTE, len(key) + size + 3, key, size + 1) for size in range(11)]
 
 
-def _number(key: bytes, value: int) -> bytes:
-    """An attribute of a span with a whole number; it is shorter than 128 bytes."""
+_TIMESTAMP_US: Final = _heads("timestamp.us")
+_TRANSACTION_DURATION: Final = _heads("transaction.duration.us")
+_SPAN_DURATION: Final = _heads("span.duration.us")
+_TRANSACTION_NAME: Final = _key("transaction.name")
+_TRANSACTION_ID: Final = _key("transaction.id")
+_NO_SPAN_ID: Final = bytes(8)
+_TRANSACTION_ID_HEAD: Final = b"%c%c%b\x12\x12\x0a\x10" % (_ATTRIBUTE, len(_TRANSACTION_ID) + 20, _TRANSACTION_ID)
+
+
+def _number(heads: list[bytes], value: int) -> bytes:
+    """An attribute of a span with a whole number."""
     text = varint(value)
-    size = len(text) + 1
-    return b"%c%c%b\x12%c\x18%b" % (_ATTRIBUTE, len(key) + size + 2, key, size, text)
+    return heads[len(text)] + text
 
 
 def _text(key: bytes, value: bytes) -> bytes:
-    return field(9, key + field(2, field(1, value)))
+    text = b"\x0a" + varint(len(value)) + value
+    return field(9, key + b"\x12" + varint(len(text)) + text)
 
 
 class SpanEnricher:
@@ -119,7 +131,10 @@ class SpanEnricher:
                 end_time = _U64.unpack_from(span, pos)[0]
                 pos += 8
             elif tag == _KIND:
-                kind, pos = read_varint(span, pos)
+                kind = span[pos]
+                pos += 1
+                if kind > 127:
+                    kind, pos = read_varint(span, pos - 1)
             elif tag == _FLAGS:
                 flags = int.from_bytes(span[pos : pos + 4], "little")
                 pos += 4
@@ -130,7 +145,9 @@ class SpanEnricher:
             for place in addresses:  # a transaction that is no call: that there is a URL is enough
                 found[place] = found[place][: 2 + found[place][1]]
         plan = self._plan((kind, status, root, flags & 0x300, tracestate, *found), found)
-        pieces = [plan.added]
+        if events or plan.removed or plan.clear_id or plan.clear_name or (links and plan.infers):
+            span = self._rewritten(span, plan)
+        pieces = [span, plan.added]
         if plan.timestamp:
             pieces.append(_number(_TIMESTAMP_US, start // 1000))
         if plan.transaction_duration or plan.span_duration:
@@ -140,13 +157,13 @@ class SpanEnricher:
             if plan.span_duration:
                 pieces.append(_number(_SPAN_DURATION, duration))
         if plan.transaction_id:
-            pieces.append(_text(_TRANSACTION_ID, span_id.hex().encode() if span_id.strip(b"\0") else b""))
+            if len(span_id) == 8 and span_id != _NO_SPAN_ID:
+                pieces.append(_TRANSACTION_ID_HEAD)
+                pieces.append(hexlify(span_id))
+            else:
+                pieces.append(_text(_TRANSACTION_ID, hexlify(span_id) if span_id.strip(b"\0") else b""))
         if plan.transaction_name and name:
             pieces.append(_text(_TRANSACTION_NAME, name))
-        if events or plan.removed or plan.clear_id or plan.clear_name or (links and plan.infers):
-            pieces.insert(0, self._rewritten(span, plan))
-        else:
-            pieces.insert(0, span)
         return b"".join(pieces)
 
     def _plan(self, key: tuple[object, ...], found: list[bytes]) -> Plan:
