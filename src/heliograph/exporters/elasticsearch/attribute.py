@@ -19,6 +19,8 @@ from heliograph.exporters.elasticsearch.value import (
     items_of,
     read_pair,
     read_value,
+    read_varint,
+    signed,
     value_json,
     value_text,
 )
@@ -33,6 +35,8 @@ EVENT_NAME: Final = 64
 UID: Final = 128
 MAPPING_MODE: Final = 256
 ENCODING_FORMAT: Final = 512
+ONCE: Final = 1024
+"""Of keys whose values do not come again: remembering them would only push others out."""
 
 CONTROL: Final = ROUTE | HIDDEN | HINTS | DOCUMENT_ID | PIPELINE | MAPPING_MODE
 MOVED: Final = CONTROL | GEO
@@ -53,6 +57,8 @@ _FLAGS: Final[dict[bytes, int]] = {
     b"encoding.format": ENCODING_FORMAT,
     b"event.name": EVENT_NAME,
     b"log.record.uid": UID,
+    b"transaction.id": ONCE,
+    b"error.id": ONCE,
 }
 
 _GEO_ENDS: Final[tuple[bytes, bytes]] = (b"geo.location.lat", b"geo.location.lon")
@@ -100,14 +106,23 @@ class AttributeMemory:
         self.old: dict[bytes, Attribute] = {}
 
     def find(self, pair: bytes) -> Attribute:
-        """The attribute of these KeyValue bytes."""
+        """The attribute of these KeyValue bytes. A large number (a time) is neither looked for nor remembered."""
+        size: int = len(pair)
+        if size > 7 and pair[0] == 10 and pair[1] < 128:
+            end: int = 2 + pair[1]
+            rest: int = size - end - 2
+            if 3 < rest < 14 and pair[end] == 18 and pair[end + 1] == rest and pair[end + 2] == 24:
+                key: Key = self.key(pair[2:end])
+                number, stop = read_varint(pair, end + 3)
+                if key.flags == 0 and stop == size:
+                    return Attribute(key.key, key.head + b"%d" % signed(number), 0, None, key.bit)
         found: Attribute | None = self.young.get(pair)
         if found is not None:
             return found
         found = self.old.get(pair)
         if found is None:
             found = self.read(pair)
-            if len(pair) > _LONGEST_REMEMBERED or found.flags & UID != 0:
+            if size > _LONGEST_REMEMBERED or found.flags & (UID | ONCE) != 0:
                 return found
         if len(self.young) >= self.limit:
             self.old = self.young
@@ -123,10 +138,10 @@ class AttributeMemory:
             if end + 4 <= size and pair[end] == 18 and pair[end + 2] == 10:
                 length: int = pair[end + 3]
                 if length < 128 and end + 4 + length == size and pair[end + 1] == length + 2:
-                    key: Key = self.key(pair[2:end])
+                    key = self.key(pair[2:end])
                     text: bytes = pair[end + 4 :]
                     value: Value | None = None
-                    if key.flags != 0:
+                    if key.flags & ~ONCE != 0:
                         value = Value()
                         value.kind = STRING
                         value.raw = text
@@ -137,7 +152,7 @@ class AttributeMemory:
         if content.kind == DOUBLE and name.endswith(_GEO_ENDS) and (len(name) == 16 or name[len(name) - 17] == 46):
             flags = GEO
         fragment: bytes = key.head + value_json(content, self.stringify, 0)
-        return Attribute(key.key, fragment, flags, content if flags != 0 else None, key.bit)
+        return Attribute(key.key, fragment, flags, content if flags & ~ONCE != 0 else None, key.bit)
 
     def key(self, name: bytes) -> Key:
         """What is known of a key."""
