@@ -11,7 +11,6 @@ may be a misspelt password).
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from heliograph.component.config import Node, Origin
 from heliograph.component.errors import ConfigError
@@ -77,5 +76,7 @@ def described(node: Node) -> str:
 def nearest(name: str, known: Sequence[str]) -> str:
     """`did you mean "x"?` with the most similar of the known names, or ""."""
     lower = {candidate.lower(): candidate for candidate in reversed(known)}
+    from difflib import get_close_matches
+
     match = get_close_matches(name.lower(), lower, n=1, cutoff=0.6)
     return f'did you mean "{lower[match[0]]}"?' if match else ""

@@ -5,8 +5,6 @@ providers of the Collector.
 """
 
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -112,6 +110,9 @@ def _file(path: str) -> str:
 
 
 def _http(url: str) -> str:
+    import urllib.error  # not small, and seldom needed
+    import urllib.request
+
     try:
         with urllib.request.urlopen(url, timeout=_HTTP_TIMEOUT) as answer:
             data: bytes = answer.read(MAX_BYTES + 1)

@@ -8,12 +8,13 @@ import asyncio
 import errno
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from email.utils import formatdate
 from http import HTTPStatus
 
 from heliograph.component.errors import StartError
+from heliograph.telemetry.http_date import http_date
 
 MAX_REQUEST = 8192
 MAX_CONNECTIONS = 64
@@ -87,7 +88,7 @@ class Endpoint:
         head = (
             f"HTTP/1.1 {page.status} {HTTPStatus(page.status).phrase}\r\n"
             f"Content-Type: {page.content_type}\r\n"
-            f"Date: {formatdate(usegmt=True)}\r\n"
+            f"Date: {http_date(time.time())}\r\n"
             f"Content-Length: {len(body)}\r\n"
             "Connection: close\r\n\r\n"
         ).encode("latin-1")

@@ -19,6 +19,7 @@ from typing import Final, cast
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from heliograph.net.http.incoming import Incoming, Refused
+from heliograph.telemetry.http_date import http_date
 
 LONGEST_HEAD: Final = 64 * 1024
 """Bytes of a request's target and headers; also what chunks may cost beyond what they hold."""
@@ -28,6 +29,7 @@ MOST_PIPELINED: Final = 32
 LINGER: Final = 10.0
 """Seconds for which the rest of a refused body is thrown away."""
 _DRAIN: Final = 60.0  # seconds for a sender to read its answers
+SERVER: Final = {"Server": "Heliograph"}
 _REASONS: Final = {
     200: "OK",
     202: "Accepted",
@@ -363,7 +365,7 @@ class ServerConnection(asyncio.Protocol):
         lines.extend(f"{name}: {value}" for name, value in reply.headers.items() if name.lower() != "connection")
         if status != 204:
             lines.append(f"Content-Length: {len(reply.body)}")
-        lines.append(f"Date: {_date(int(time.time()))}")
+        lines.append(f"Date: {http_date(time.time())}")
         if close:
             lines.append("Connection: close")
         lines.append("\r\n")
@@ -413,22 +415,3 @@ class ServerConnection(asyncio.Protocol):
         if self._paused_reading and self._transport is not None and not self._transport.is_closing():
             self._paused_reading = False
             self._transport.resume_reading()
-
-
-SERVER: Final = {"Server": "Heliograph"}
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_last_date = (0, "")
-
-
-def _date(now: int) -> str:
-    """The value of Date, made once a second. Source: RFC 9110, 5.6.7."""
-    global _last_date
-    if _last_date[0] != now:
-        at = time.gmtime(now)
-        text = (
-            f"{_DAYS[at.tm_wday]}, {at.tm_mday:02} {_MONTHS[at.tm_mon - 1]} {at.tm_year} "
-            f"{at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02} GMT"
-        )
-        _last_date = (now, text)
-    return _last_date[1]

@@ -7,9 +7,6 @@ Sources: the OTLP specification, "Failures"; upstream's receiver/otlpreceiver/in
 
 import json
 
-from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTracePartialSuccess
-
 from heliograph.net.grpc.status import (
     ABORTED,
     CANCELLED,
@@ -24,6 +21,8 @@ from heliograph.net.grpc.status import (
     UNIMPLEMENTED,
     UNKNOWN,
 )
+from heliograph.otlp.errors import MalformedPayload
+from heliograph.otlp.response import number_and_text
 from heliograph.otlp.wire import field, varint
 
 _HTTP = {
@@ -81,10 +80,9 @@ def decode_message(content_type: str, body: bytes) -> str:
         return message if isinstance(message, str) else _text(body)
     if content_type.startswith("text/"):
         return _text(body)
-    # The same two field numbers and kinds, (1, integer) and (2, string): no class of google.rpc is needed.
     try:
-        return str(ExportTracePartialSuccess.FromString(body).error_message)
-    except DecodeError:
+        return number_and_text(body)[1]
+    except MalformedPayload:
         return _text(body)
 
 

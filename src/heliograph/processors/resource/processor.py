@@ -3,10 +3,14 @@
 With an action that depends on the request (`from_context`) nothing is remembered.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from heliograph.component.batch import Batch
 from heliograph.component.factory import Settings
 from heliograph.component.lifecycle import Host
-from heliograph.otlp.edit import Lookup
+from heliograph.otlp.edit import Delete, Lookup, Put
+from heliograph.otlp.pairs import WireAttributes
 from heliograph.otlp.resource import ResourceEditor, resource_of, with_resource
 from heliograph.processors.attribute_action import lookup, no_lookup, uses_context
 from heliograph.processors.resource.config import ResourceConfig
@@ -16,12 +20,15 @@ class ResourceProcessor:
     """Component and Consumer."""
 
     def __init__(self, settings: Settings, config: ResourceConfig) -> None:
-        from opentelemetry.proto.resource.v1.resource_pb2 import Resource
-
         assert settings.signal is not None
         self._next = settings.outputs[settings.signal]
-        self._parse = Resource.FromString
         self._actions = [action.compile() for action in config.attributes]
+        self._edit = self._edit_bytes
+        if not all(isinstance(action, Put | Delete) for action in self._actions):
+            from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+            self._parse: Callable[[bytes], Any] = Resource.FromString
+            self._edit = self._edit_message
         self._editor = None if uses_context(config.attributes) else ResourceEditor(self._edit_alone)
 
     async def start(self, host: Host) -> None:
@@ -43,7 +50,13 @@ class ResourceProcessor:
     def _edit_alone(self, resource: bytes) -> bytes:
         return self._edit(resource, no_lookup)
 
-    def _edit(self, resource: bytes, find: Lookup) -> bytes:
+    def _edit_bytes(self, resource: bytes, find: Lookup) -> bytes:
+        attributes = WireAttributes(resource)
+        for action in self._actions:
+            action.apply(attributes, find)
+        return attributes.resource()
+
+    def _edit_message(self, resource: bytes, find: Lookup) -> bytes:
         message = self._parse(resource)
         for action in self._actions:
             action.apply(message.attributes, find)

@@ -6,12 +6,16 @@ Identity); the instance's role. Source: AWS SDKs and Tools Reference Guide, "Sta
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
-from xml.etree import ElementTree
 
 from heliograph.processors.resource_detection.asking import Asker, fields, word
 from heliograph.processors.resource_detection.aws.imds import Imds
 from heliograph.processors.resource_detection.detected import Absent, DetectionError
+
+if TYPE_CHECKING:
+    from xml.etree import ElementTree
+
 
 _CONTAINER = "http://169.254.170.2"
 _LOCAL = ("127.0.0.1", "localhost", "::1", "169.254.170.2", "169.254.170.23", "fd00:ec2::23")
@@ -100,8 +104,10 @@ def endpoint(asker: Asker, service: str, region: str) -> str:
     return f"https://{service}.{region}.{suffix}/"
 
 
-def document(text: str, who: str) -> ElementTree.Element:
+def document(text: str, who: str) -> "ElementTree.Element":
     """An answer as XML. Raises DetectionError."""
+    from xml.etree import ElementTree
+
     try:
         return ElementTree.fromstring(text)
     except ElementTree.ParseError as error:

@@ -6,12 +6,16 @@ Sources: Amazon EC2 API Reference (2016-11-15); "Create a signed AWS API request
 import hashlib
 import hmac
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
-from xml.etree import ElementTree
 
 from heliograph.processors.resource_detection.asking import Asker
 from heliograph.processors.resource_detection.aws.credentials import Credentials, credentials, document, endpoint
 from heliograph.processors.resource_detection.aws.imds import Imds
+
+if TYPE_CHECKING:
+    from xml.etree import ElementTree
+
 
 _CLUSTER_TAGS = ("aws:eks:cluster-name", "eks:cluster-name")
 _CLUSTER_PREFIX = "kubernetes.io/cluster/"
@@ -42,12 +46,12 @@ async def instance_attributes(asker: Asker, imds: Imds | None, region: str, inst
     return {name: value for name, value in found.items() if value}
 
 
-def _tags(root: ElementTree.Element, set_: str) -> dict[str, str]:
+def _tags(root: "ElementTree.Element", set_: str) -> dict[str, str]:
     items = root.iterfind(f".//{{*}}{set_}/{{*}}item")
     return {item.findtext("{*}key") or "": item.findtext("{*}value") or "" for item in items}
 
 
-async def _call(asker: Asker, imds: Imds | None, region: str, parameters: dict[str, str]) -> ElementTree.Element:
+async def _call(asker: Asker, imds: Imds | None, region: str, parameters: dict[str, str]) -> "ElementTree.Element":
     url = endpoint(asker, "ec2", region)
     with_version = {**parameters, "Version": "2016-11-15"}
     body = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in sorted(with_version.items()))

@@ -10,8 +10,6 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
-
 from heliograph.otlp.attributes import Value
 from heliograph.processors.resource_detection.config import HostnameSource, SystemConfig
 from heliograph.processors.resource_detection.detected import SCHEMA_URL, Detected, DetectionError
@@ -100,6 +98,8 @@ def _machine_id() -> str:
 
 
 def _up_interfaces() -> list[str]:
+    import psutil
+
     states = psutil.net_if_stats()
     names = (name for _, name in socket.if_nameindex())
     # upstream asks for "up" (IFF_UP); psutil's isup wants a carrier too, which a bridge without members has not
@@ -108,6 +108,8 @@ def _up_interfaces() -> list[str]:
 
 
 def _addresses() -> Value:
+    import psutil
+
     addresses = psutil.net_if_addrs()
     return [
         address.address.partition("%")[0]
@@ -118,6 +120,8 @@ def _addresses() -> Value:
 
 
 def _hardware_addresses() -> Value:
+    import psutil
+
     addresses = psutil.net_if_addrs()
     return [
         address.address.upper().replace(":", "-")
