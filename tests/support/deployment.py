@@ -49,9 +49,9 @@ class Installed:
     namespace: str
     shop: str
 
-    def kubectl(self, *arguments: str, timeout: float = 150) -> str:
+    def kubectl(self, *arguments: str, timeout: float = 150, stdin: str | None = None) -> str:
         """kubectl in the namespace of the chart."""
-        return self.api.run("kubectl", "-n", self.namespace, *arguments, timeout=timeout)
+        return self.api.run("kubectl", "-n", self.namespace, *arguments, timeout=timeout, stdin=stdin)
 
     def upgrade(self, *values: str) -> None:
         """Change values of the release, and wait until all pods have them."""
