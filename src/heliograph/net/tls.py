@@ -46,11 +46,11 @@ def secure_client_context(config: TLSClientConfig, alpn: Sequence[str] = ()) -> 
             context.load_verify_locations(cadata=str(config.ca_pem))
         except (ssl.SSLError, ValueError) as error:
             raise StartError(f"tls::ca_pem holds no usable certificate: {_reason(error)}") from None
-    if config.include_system_ca_certs_pool or not (config.ca_file or config.ca_pem):
-        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     if config.insecure_skip_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    elif config.include_system_ca_certs_pool or not (config.ca_file or config.ca_pem):
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)  # 1 MB and 30 ms
     load_certificate(context, config)
     return context
 

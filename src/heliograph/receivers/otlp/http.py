@@ -11,7 +11,6 @@ from heliograph.component.errors import MalformedPayload
 from heliograph.component.ids import Signal
 from heliograph.net.http.server import Request, Response, Wording
 from heliograph.net.http.status import encode_status, encode_status_json, grpc_code, http_status
-from heliograph.otlp.json import request_from_json
 from heliograph.receivers.otlp.intake import Intake, Refusal
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
@@ -63,6 +62,8 @@ class SignalRoute:
         kind = media_type(request.content_type)
         body = request.body
         if kind == JSON:
+            from heliograph.otlp.json import request_from_json
+
             try:
                 body = request_from_json(self._signal.value, body)
             except MalformedPayload as error:
