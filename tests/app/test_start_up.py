@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -33,39 +34,33 @@ HEAVY = (
     "heliograph.processors.attributes",
     "heliograph.otlp.json",
 )
-_PROGRAM = """
-import asyncio, json, os, sys
-from heliograph.app import run
-
-real = run.tune_collector_of_garbage
-
-def ready():
-    real()
-    with open(sys.argv[1], "w") as file:
-        json.dump(sorted(sys.modules), file)
-    asyncio.get_running_loop().call_soon(os.kill, os.getpid(), 15)
-
-run.tune_collector_of_garbage = ready
-from heliograph.cli import main
-sys.exit(main([f"--config={path}" for path in sys.argv[2:]]))
-"""
+_IMPORTED = re.compile(r"^import time: +\d+ \| +\d+ \| +(\S+)$")
 
 
-def loaded(tmp_path: Path, *configs: Path, **environ: str) -> set[str]:
-    """The modules of a process that is ready with these configurations."""
-    shown = tmp_path / "modules.json"
-    result = subprocess.run(
-        [sys.executable, "-c", _PROGRAM, str(shown), *map(str, configs)],
+def loaded(config: Path, **environ: str) -> set[str]:
+    """The modules that a process with this configuration has imported when it is ready, as Python itself tells."""
+    modules: set[str] = set()
+    with subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "heliograph", f"--config={config}"],
         env={**os.environ, **environ},
-        cwd=tmp_path,
-        capture_output=True,
+        cwd=config.parent,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=50,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    modules: list[str] = json.loads(shown.read_text())
-    return set(modules)
+    ) as process:
+        assert process.stderr is not None
+        said = []
+        for line in process.stderr:
+            found = _IMPORTED.match(line)
+            if found:
+                modules.add(found[1])
+                continue
+            said.append(line)
+            if "everything is ready" in line:
+                process.terminate()
+                process.stderr.read()
+                break
+    assert process.returncode == 0, "".join(said)
+    return modules
 
 
 def heavy(modules: set[str]) -> list[str]:
@@ -75,7 +70,7 @@ def heavy(modules: set[str]) -> list[str]:
 
 
 @pytest.fixture
-def kubernetes_daemon(tmp_path: Path, free_port: Callable[[], int]) -> list[Path]:
+def kubernetes_daemon(tmp_path: Path, free_port: Callable[[], int]) -> Path:
     """The preset of a Kubernetes node, with everything that can be had without a cluster."""
     preset = (ROOT / "src/heliograph/presets/kubernetes-daemon.yaml").read_text()
     for old, new in (
@@ -107,16 +102,15 @@ def kubernetes_daemon(tmp_path: Path, free_port: Callable[[], int]) -> list[Path
             }
         )
     )
-    return [path]
+    return path
 
 
 def test_a_daemon_loads_nothing_that_it_does_not_use(
-    tmp_path: Path, kubernetes_daemon: list[Path], free_port: Callable[[], int]
+    tmp_path: Path, kubernetes_daemon: Path, free_port: Callable[[], int]
 ) -> None:
     """Each of these costs between a quarter of a megabyte and 15 MB of memory on every node."""
     modules = loaded(
-        tmp_path,
-        *kubernetes_daemon,
+        kubernetes_daemon,
         KUBECONFIG=str(tmp_path / "kubeconfig"),
         OTEL_K8S_POD_IP="127.0.0.1",
         OTEL_K8S_NODE_IP="127.0.0.1",
@@ -139,6 +133,6 @@ service:
   pipelines: {{logs: {{receivers: [otlp], exporters: [elasticsearch]}}}}
 """
     )
-    modules = loaded(tmp_path, config)
+    modules = loaded(config)
     assert "heliograph.exporters.elasticsearch" in heavy(modules)
     assert "aiohttp" not in modules
