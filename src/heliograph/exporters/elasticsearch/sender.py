@@ -3,12 +3,9 @@
 A batch is encoded once and then worked off bulk by bulk. When a request or single documents are to be sent again, the
 rest of the work is kept and Retryable is raised; delivery waits and comes back with the same batch. Documents of an
 index that takes none for now are set aside (aside.py), and the batch is over without them. Nothing is given up unless
-`retry` says so; what the server will never take goes to the dead letters, or is dropped and counted by reason.
+`retry` says so; what the server will never take is a matter of rejects.py.
 """
 
-import asyncio
-import re
-from collections import Counter
 from collections.abc import Sequence
 
 import orjson
@@ -34,17 +31,16 @@ from heliograph.exporters.elasticsearch.bulk import (
 from heliograph.exporters.elasticsearch.client import Client, Reply, Unreachable
 from heliograph.exporters.elasticsearch.config import ElasticsearchConfig
 from heliograph.exporters.elasticsearch.counts import Counts, outcome_of
-from heliograph.exporters.elasticsearch.dead_letters import DeadLetters, Full, file_name
 from heliograph.exporters.elasticsearch.encoding import BatchEncoder
 from heliograph.exporters.elasticsearch.job import Job, columns, joined
-from heliograph.exporters.elasticsearch.places import aside_directory, letters_directory
+from heliograph.exporters.elasticsearch.places import aside_directory
+from heliograph.exporters.elasticsearch.rejects import Rejects
 from heliograph.exporters.elasticsearch.templates import Templates, template_of
 from heliograph.otlp.errors import MalformedPayload
 
 NEWLINE = b"\n"
 _SMALLEST_LIMIT = 64 * 1024
-_MOST_REASONS = 64
-_NO_WORD = re.compile(r"[^a-z0-9_]+")
+_MOST_NOTES = 64
 
 
 class ElasticsearchSender:
@@ -61,18 +57,15 @@ class ElasticsearchSender:
         self._encoder = BatchEncoder(config, settings.signal)
         self._client = Client(config)
         self._counts = Counts(settings.telemetry, str(settings.signal))
+        self._rejects = Rejects(settings, config, self._counts)
         self._more = frozenset(config.retry.retry_on_status)
         self._limit = config.max_bulk_bytes
         self._jobs: dict[int, Job] = {}
-        self._reasons: set[str] = set()
         self._noted: set[str] = set()
         self._blocks = Blocks()
         self._templates = Templates(str(settings.signal), self._client.get)
         self._aside: Aside | None = None
         self._keeper: Keeper | None = None
-        self._dead_letters: DeadLetters | None = None
-        self._writing = asyncio.Lock()
-        self._next_sample = 0.0
         self._host: Host | None = None
 
     @property
@@ -99,7 +92,7 @@ class ElasticsearchSender:
     async def open(self, host: Host) -> None:
         """Raises StartError."""
         self._host = host
-        self._dead_letters = self._open_dead_letters(host)
+        self._rejects.open(host)
         await self._client.open(host, self._log)
         self._aside = self._open_aside(host)
 
@@ -143,7 +136,7 @@ class ElasticsearchSender:
 
     def _note(self, text: str) -> None:
         """Log something once."""
-        if text not in self._noted and len(self._noted) < _MOST_REASONS:
+        if text not in self._noted and len(self._noted) < _MOST_NOTES:
             self._noted.add(text)
             self._log.warning("%s", text)
 
@@ -158,7 +151,7 @@ class ElasticsearchSender:
                 self._counts.retried_requests.add(len(bulk.lines))
                 raise Retryable(problem, after)
             job.bulks.popleft()
-            await self._give_up(job, bulk, answer)
+            await self._rejects.give_up(job, bulk, answer)
         if job.blocked:
             await self._set_aside(job)
         if not job.again:
@@ -167,7 +160,7 @@ class ElasticsearchSender:
         job.again.clear()
         refusal = job.refusal
         if last:
-            await self._give_up(job, bulk, refusal)
+            await self._rejects.give_up(job, bulk, refusal)
             return
         job.bulks.extend(cut(bulk.lines, bulk.items, self._limit))
         self._counts.retried.add(len(bulk.lines))
@@ -241,7 +234,7 @@ class ElasticsearchSender:
                 and self._blocks.others_flow
                 and not self._config.retry.attempts
             ):
-                await self._give_up(job, bulk, answer)
+                await self._rejects.give_up(job, bulk, answer)
             else:
                 job.again.append(bulk)
 
@@ -272,11 +265,6 @@ class ElasticsearchSender:
             return Tried(rest, job.result)
         problem, _, after = failure
         return Tried(rest, job.result, problem, after)
-
-    async def _give_up(self, job: Job, bulk: Bulk, answer: ItemAnswer) -> None:
-        """Documents that are not sent any more because of this answer."""
-        self._counts.processed(outcome_of(answer.status), answer.status, len(bulk.lines), answer.type)
-        await self._keep(job, [(lines, items, answer) for lines, items in zip(bulk.lines, bulk.items, strict=True)])
 
     async def _request(self, job: Job, bulk: Bulk) -> tuple[str, ItemAnswer, float | None] | None:
         """Make one request. None: it is over, whatever became of its documents. Else what to say and how long the
@@ -313,7 +301,7 @@ class ElasticsearchSender:
             what = advice(reply.status, answer.type)
             return f"{reply.url}: HTTP {reply.status}{said}: {what}", answer, reply.after
         job.bulks.popleft()
-        await self._give_up(job, bulk, answer)
+        await self._rejects.give_up(job, bulk, answer)
         return None
 
     def _unreachable(self, error: Unreachable, seconds: float) -> tuple[str, ItemAnswer, float | None]:
@@ -337,7 +325,7 @@ class ElasticsearchSender:
             return
         answer = ItemAnswer(413, "request_too_large", f"a document of {size} bytes")
         self._counts.processed("failed_client", 413, 1, answer.type)
-        await self._keep(job, [(bulk.lines[0], bulk.items[0], answer)])
+        await self._rejects.keep(job, [(bulk.lines[0], bulk.items[0], answer)])
 
     async def _settle(self, job: Job, bulk: Bulk, answers: Sequence[ItemAnswer]) -> None:
         delivered = duplicates = 0
@@ -381,7 +369,7 @@ class ElasticsearchSender:
         if blocked:
             job.blocked.append(bulk.only(blocked))
         if rejected:
-            await self._keep(job, rejected)
+            await self._rejects.keep(job, rejected)
 
     def _index_refuses(self, lines: bytes, answer: ItemAnswer) -> None:
         index = index_of(lines)
@@ -396,61 +384,6 @@ class ElasticsearchSender:
             self._log.info("%s takes documents again", index.decode("utf-8", "replace"))
             if self._keeper is not None:
                 self._keeper.changed()
-
-    async def _keep(self, job: Job, letters: Sequence[tuple[bytes, int, ItemAnswer]]) -> None:
-        """Set documents aside that will never be taken; what cannot be kept is dropped and counted by reason."""
-        assert self._host is not None
-        kept = 0
-        where = "dead letters are off"
-        if self._dead_letters is not None:
-            pairs = [(line, answer) for line, _, answer in letters]
-            try:
-                async with self._writing:
-                    kept = await asyncio.to_thread(self._dead_letters.write, pairs, self._host.clock.now_ns())
-                where = f"kept in {self._dead_letters.path}"
-            except Full as error:
-                where = str(error)
-            except OSError as error:
-                where = f"{self._dead_letters.path} cannot be written: {error.strerror or error}"
-        job.dead += sum(items for _, items, _ in letters[:kept])
-        for _, items, answer in letters[kept:]:
-            if items:
-                job.rejected[self._reason(answer)] += items
-        told = Counter((answer.status, answer.type) for _, _, answer in letters)
-        for (status, type_), count in told.items():
-            example = next(letter for letter in letters if letter[2].type == type_ and letter[2].status == status)
-            reason = f": {example[2].reason}" if self._config.include_source_on_error is not None else ""
-            self._log.error(
-                "%d of %d documents will never be indexed (%d %s%s), for example by %s; %s",
-                count, len(letters), status, type_ or "without a type", reason,
-                example[0].split(b"\n", 1)[0][:300].decode("utf-8", "replace"),
-                where if kept == len(letters) or self._dead_letters is None else f"{kept} kept: {where}",
-            )  # fmt: skip
-        self._sample(letters[0][0])
-
-    def _sample(self, lines: bytes) -> None:
-        telemetry = self._config.telemetry
-        if not telemetry.log_failed_docs_input or self._host is None:
-            return
-        now = self._host.clock.monotonic()
-        if now >= self._next_sample:
-            self._next_sample = now + telemetry.log_failed_docs_input_rate_limit
-            self._log.debug("a document that was not indexed: %s", lines.decode("utf-8", "replace"))
-
-    def _reason(self, answer: ItemAnswer) -> str:
-        """A short word for the ledger."""
-        word = _NO_WORD.sub("_", answer.type.lower()).strip("_")[:64] or f"http_{answer.status}"
-        if word not in self._reasons and len(self._reasons) >= _MOST_REASONS:
-            return "other"
-        self._reasons.add(word)
-        return word
-
-    def _open_dead_letters(self, host: Host) -> DeadLetters | None:
-        config = self._config.dead_letters
-        if not config.enabled:
-            return None
-        directory = letters_directory(self._config, self._id, self._signal, host)
-        return DeadLetters(directory / file_name(self._id, self._signal), str(self._id), config.max_size)
 
     def _open_aside(self, host: Host) -> Aside | None:
         directory, fsync = aside_directory(self._config, self._id, self._signal, host)
