@@ -1,7 +1,6 @@
 """The scenarios that end in Elasticsearch, each by `helm install` alone: ECK with the backend in the cluster, a backend
 as a service of a host (self-managed, ECE), and direct. The Elasticsearch is the lab's; what is found there is read."""
 
-import json
 import os
 import secrets
 import subprocess
@@ -11,9 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
 
 import pytest
 import trustme
@@ -21,33 +18,15 @@ import trustme
 from deployment import ROOT, Installed, installed, real_node
 from kubernetes_lab import Api
 from relay import Relay
+from searched import NAMESPACE, SERVICE, first
 
-SERVICE = "resource.attributes.service.name"
-NAMESPACE = "resource.attributes.k8s.namespace.name"
 pytestmark = [pytest.mark.cluster, pytest.mark.elasticsearch, pytest.mark.slow, pytest.mark.timeout(400)]
-
-
-def search(url: str, stream: str, terms: dict[str, str]) -> list[dict[str, Any]]:
-    """Documents of a data stream."""
-    query = {"size": 50, "query": {"bool": {"filter": [{"term": {key: value}} for key, value in terms.items()]}}}
-    request = Request(f"{url}/{stream}/_search", json.dumps(query).encode(), {"Content-Type": "application/json"})
-    try:
-        with urlopen(request, timeout=10) as response:
-            return [hit["_source"] for hit in json.load(response)["hits"]["hits"]]
-    except HTTPError as error:
-        if error.code in (404, 503):  # no such stream; its shard is not there yet
-            return []
-        raise
 
 
 def found(url: str, stream: str, release: Installed, seconds: float = 90, **terms: str) -> dict[str, Any]:
     """The first document of the shop, as soon as there is one. terms: what it has; by default the shop's namespace."""
-    end = time.monotonic() + seconds
     wanted = terms if SERVICE in terms else {NAMESPACE: release.shop, **terms}
-    while not (documents := search(url, stream, wanted)):
-        assert time.monotonic() < end, f"nothing in {stream} with {terms} within {seconds:g} s; {release.told()}"
-        time.sleep(1)
-    return documents[0]
+    return first(url, stream, seconds, release.told, **wanted)
 
 
 def check_the_shop(url: str, release: Installed) -> None:
