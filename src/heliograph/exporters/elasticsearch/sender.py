@@ -2,7 +2,7 @@
 
 A batch is encoded once and then worked off bulk by bulk. When a request or single documents are to be sent again, the
 rest of the work is kept and Retryable is raised; delivery waits and comes back with the same batch. Documents of an
-index that takes none for now are set aside (aside.py), and the batch is over without them. Nothing is given up unless
+index that takes none for now are set aside (blocked.py), and the batch is over without them. Nothing is given up unless
 `retry` says so; what the server will never take is a matter of rejects.py.
 """
 
@@ -11,12 +11,13 @@ from collections.abc import Sequence
 import orjson
 
 from heliograph.component.batch import Batch, Context
-from heliograph.component.errors import Permanent, Retryable, StartError
+from heliograph.component.errors import Permanent, Retryable
 from heliograph.component.factory import Settings
 from heliograph.component.lifecycle import Host
 from heliograph.delivery.sender import NOTHING_SENT, Keeper, PartlyTaken, SendResult
-from heliograph.exporters.elasticsearch.aside import Aside, Tried
-from heliograph.exporters.elasticsearch.blocks import Blocks, index_of, is_block
+from heliograph.exporters.elasticsearch.aside import Tried
+from heliograph.exporters.elasticsearch.blocked import Blocked
+from heliograph.exporters.elasticsearch.blocks import is_block
 from heliograph.exporters.elasticsearch.bulk import (
     BadAnswer,
     Bulk,
@@ -32,10 +33,8 @@ from heliograph.exporters.elasticsearch.client import Client, Reply, Unreachable
 from heliograph.exporters.elasticsearch.config import ElasticsearchConfig
 from heliograph.exporters.elasticsearch.counts import Counts, outcome_of
 from heliograph.exporters.elasticsearch.encoding import BatchEncoder
-from heliograph.exporters.elasticsearch.job import Job, columns, joined
-from heliograph.exporters.elasticsearch.places import aside_directory
+from heliograph.exporters.elasticsearch.job import Job, joined
 from heliograph.exporters.elasticsearch.rejects import Rejects
-from heliograph.exporters.elasticsearch.templates import Templates, template_of
 from heliograph.otlp.errors import MalformedPayload
 
 NEWLINE = b"\n"
@@ -48,7 +47,6 @@ class ElasticsearchSender:
 
     def __init__(self, settings: Settings, config: ElasticsearchConfig) -> None:
         assert settings.signal is not None
-        self._settings = settings
         self._id = settings.id
         self._signal = settings.signal
         self._telemetry = settings.telemetry
@@ -62,10 +60,7 @@ class ElasticsearchSender:
         self._limit = config.max_bulk_bytes
         self._jobs: dict[int, Job] = {}
         self._noted: set[str] = set()
-        self._blocks = Blocks()
-        self._templates = Templates(str(settings.signal), self._client.get)
-        self._aside: Aside | None = None
-        self._keeper: Keeper | None = None
+        self._blocked = Blocked(settings, config, self._client, self._counts, self._rejects, self._note)
         self._host: Host | None = None
 
     @property
@@ -76,31 +71,23 @@ class ElasticsearchSender:
     @property
     def trouble(self) -> str:
         """Which indices take nothing, why, and where their documents are; "" when all do."""
-        aside = self._aside
-        if not self._blocks.any:
-            return aside.problem if aside is not None else ""
-        if aside is None:
-            return self._blocks.text
-        full = "; there is no more room for it (blocked_index::max_size)" if aside.full else ""
-        failed = f"; sending it has failed: {aside.problem}" if aside.problem else ""
-        return f"{self._blocks.text}; what it is sent waits in {aside.directory}{full}{failed}"
+        return self._blocked.trouble
 
     def keep_for(self, keeper: Keeper) -> None:
         """Whom to tell of documents that are set aside."""
-        self._keeper = keeper
+        self._blocked.keeper = keeper
 
     async def open(self, host: Host) -> None:
         """Raises StartError."""
         self._host = host
         self._rejects.open(host)
         await self._client.open(host, self._log)
-        self._aside = self._open_aside(host)
+        self._blocked.open(host, self._try_again)
 
     async def close(self) -> None:
         """Close connections."""
         self._jobs.clear()
-        if self._aside is not None:
-            await self._aside.close()
+        await self._blocked.close()
         await self._client.close()
 
     async def send(self, batch: Batch) -> SendResult:
@@ -153,7 +140,7 @@ class ElasticsearchSender:
             job.bulks.popleft()
             await self._rejects.give_up(job, bulk, answer)
         if job.blocked:
-            await self._set_aside(job)
+            await self._blocked.set_aside(job)
         if not job.again:
             return
         bulk = joined(job.again)
@@ -176,10 +163,10 @@ class ElasticsearchSender:
         """Make the requests of a job, each once. None: it has no more; else why the first one left has failed."""
         while job.bulks:
             bulk = job.bulks[0]
-            if self._blocks.any and self._holds_back(job, bulk):
+            if self._blocked.holds_back(job, bulk):
                 continue
             try:
-                if not self._templates.settled and await self._lacks_template(job, bulk):
+                if await self._blocked.lacks_template(job, bulk):
                     continue
             except Unreachable as error:
                 return self._unreachable(error, 0.0)
@@ -187,70 +174,6 @@ class ElasticsearchSender:
             if failure is not None:
                 return failure
         return None
-
-    def _holds_back(self, job: Job, bulk: Bulk) -> bool:
-        """Take out of the first bulk what is for an index that is known to take nothing, and for which documents wait
-        already: those find out when it does again. Whether there was some."""
-        aside = self._aside
-        if aside is None or job.tries_aside:
-            return False
-        closed = [
-            number
-            for number, lines in enumerate(bulk.lines)
-            if (index := index_of(lines)) in self._blocks and aside.holds(index)
-        ]
-        return _take_out(job, bulk, closed)
-
-    async def _lacks_template(self, job: Job, bulk: Bulk) -> bool:
-        """Take out of the first bulk what the cluster has no template for. Whether there was some.
-
-        Raises Unreachable."""
-        assert self._host is not None
-        streams = [number for number, lines in enumerate(bulk.lines) if template_of(index_of(lines))]
-        refusal = await self._templates.refusal(self._host.clock, job.context) if streams else None
-        if refusal is None:
-            return False
-        job.refusal = refusal
-        for number in streams:
-            self._index_refuses(bulk.lines[number], refusal)
-        return _take_out(job, bulk, streams)
-
-    async def _set_aside(self, job: Job) -> None:
-        """Set the documents of blocked indices aside. Without room they become dead letters if other indices take
-        documents, which must not wait for them; if none does, all wait."""
-        groups: dict[bytes, list[tuple[bytes, int]]] = {}
-        for lines, items in zip(*columns(job.blocked), strict=True):
-            groups.setdefault(index_of(lines), []).append((lines, items))
-        job.blocked.clear()
-        for index, pairs in groups.items():
-            bulk = Bulk([lines for lines, _ in pairs], [items for _, items in pairs])
-            answer = self._blocks.answer(index) or job.refusal
-            if await self._is_aside(job, index, bulk):
-                continue
-            job.refusal = answer
-            if (
-                self._aside is not None
-                and self._aside.full
-                and self._blocks.others_flow
-                and not self._config.retry.attempts
-            ):
-                await self._rejects.give_up(job, bulk, answer)
-            else:
-                job.again.append(bulk)
-
-    async def _is_aside(self, job: Job, index: bytes, bulk: Bulk) -> bool:
-        aside = self._aside
-        if aside is None or self._config.retry.attempts or index not in self._blocks:
-            return False
-        try:
-            done = await aside.put(index, bulk, job.context)
-        except (OSError, StartError) as error:
-            self._note(f"documents cannot be set aside in {aside.directory}, so they hold up others: {error}")
-            return False
-        if done:
-            job.aside += sum(bulk.items)
-            self._counts.set_aside.add(len(bulk.lines))
-        return done
 
     async def _try_again(self, bulk: Bulk, context: Context) -> Tried:
         """Send documents that were set aside."""
@@ -335,16 +258,16 @@ class ElasticsearchSender:
         for number, answer in enumerate(answers):
             if answer.status == 201 and not answer.failure_store:
                 delivered += 1
-                if self._blocks.any:
-                    self._index_takes(bulk.lines[number])
+                if self._blocked.any:
+                    self._blocked.takes(bulk.lines[number])
                 continue
             if is_block(bulk.lines[number], answer):
                 blocked.append(number)
-                self._index_refuses(bulk.lines[number], answer)
+                self._blocked.refuses(bulk.lines[number], answer)
                 continue
             verdict = item_verdict(answer.status, self._more)
-            if self._blocks.any and verdict is not Verdict.AGAIN:
-                self._index_takes(bulk.lines[number])
+            if self._blocked.any and verdict is not Verdict.AGAIN:
+                self._blocked.takes(bulk.lines[number])
             if verdict is Verdict.DELIVERED:
                 delivered += 1
                 if answer.failure_store:
@@ -370,44 +293,6 @@ class ElasticsearchSender:
             job.blocked.append(bulk.only(blocked))
         if rejected:
             await self._rejects.keep(job, rejected)
-
-    def _index_refuses(self, lines: bytes, answer: ItemAnswer) -> None:
-        index = index_of(lines)
-        if self._blocks.add(index, answer):
-            self._log.warning("%s (%s)", self._blocks.why(index, answer), answer.reason[:500])
-            if self._keeper is not None:
-                self._keeper.changed()
-
-    def _index_takes(self, lines: bytes) -> None:
-        index = index_of(lines)
-        if self._blocks.taken(index):
-            self._log.info("%s takes documents again", index.decode("utf-8", "replace"))
-            if self._keeper is not None:
-                self._keeper.changed()
-
-    def _open_aside(self, host: Host) -> Aside | None:
-        directory, fsync = aside_directory(self._config, self._id, self._signal, host)
-        size = self._config.blocked_index.max_size
-        if directory is None or not size or self._keeper is None:
-            return None
-        aside = Aside(
-            directory, self._settings, fsync=fsync, max_size=size, pauses=self._config.pauses(), blocks=self._blocks,
-            send=self._try_again, keeper=self._keeper,
-        )  # fmt: skip
-        aside.open(host)
-        return aside
-
-
-def _take_out(job: Job, bulk: Bulk, blocked: Sequence[int]) -> bool:
-    """Move documents of the first bulk to those whose index takes none. Whether there are some."""
-    if not blocked:
-        return False
-    job.blocked.append(bulk.only(blocked))
-    job.bulks.popleft()
-    left = bulk.only(sorted(set(range(len(bulk.lines))).difference(blocked)))
-    if left.lines:
-        job.bulks.appendleft(left)
-    return True
 
 
 def _request_error(reply: Reply) -> ItemAnswer:
