@@ -167,6 +167,23 @@ async def test_mixed_telemetry_is_indexed_whole(elasticsearch_url: str, start: S
         assert (await search(elasticsearch_url, index, ignored))["total"]["value"] == 0, index
 
 
+async def test_two_libraries_with_one_metric(elasticsearch_url: str, start: Start) -> None:
+    """Points of one name, with the same attributes and of the same moment, from two scopes: both are there."""
+    namespace = f"scopes{uuid.uuid4().hex[:8]}"
+    now = time.time_ns()
+    scopes = []
+    for number, name in enumerate(("requests", "urllib3")):
+        metric = metrics.Metric(name="http.client.calls")
+        metric.sum.aggregation_temporality = 2  # type: ignore[assignment]
+        metric.sum.data_points.add(time_unix_nano=now, as_int=number, attributes=[text("server.address", "x")])
+        scopes.append(metrics.ScopeMetrics(scope=common.InstrumentationScope(name=name), metrics=[metric]))
+    exporter = await start("metrics", endpoint=elasticsearch_url)
+    await exporter.send([metrics.ResourceMetrics(resource=pod(namespace), scope_metrics=scopes).SerializeToString()])
+    found = await search(elasticsearch_url, f"metrics-generic.otel-{namespace}")
+    names = {hit["_source"]["scope"]["name"]: hit["_source"]["metrics"]["http.client.calls"] for hit in found["hits"]}
+    assert names == {"requests": 0, "urllib3": 1}
+
+
 async def test_repeated_logs_are_there_once(elasticsearch_url: str, start: Start) -> None:
     """The same logs in two batches: 409 counts as delivered, each log is there once."""
     namespace = f"twice{uuid.uuid4().hex[:8]}"

@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 from opentelemetry.proto.common.v1 import common_pb2 as common
 from opentelemetry.proto.logs.v1 import logs_pb2 as logs
 from opentelemetry.proto.trace.v1 import trace_pb2 as trace
-from tests.exporters.elasticsearch.test_elasticsearch import demo_logs, pod, search, text
+from tests.exporters.elasticsearch.test_elasticsearch import demo_logs, demo_spans, pod, search, text
+
+from heliograph.testing.bulk_server import BulkServer
 
 pytestmark = [pytest.mark.elasticsearch, pytest.mark.timeout(120)]
 Start = Callable[..., Awaitable[Any]]
@@ -121,3 +124,38 @@ async def test_fixed_index(elasticsearch_url: str, start: Start) -> None:
     await exporter.send(demo_logs("fixed", 3, time.time_ns()))
     assert exporter.account.sent == 3
     assert (await search(elasticsearch_url, name))["total"]["value"] == 3
+
+
+async def test_own_ids(elasticsearch_url: str, start: Start) -> None:
+    """The same request twice, as after a lost answer: logs, spans and events are there once. Equal records of one
+    request are two documents, and logs that know no time are never taken for the same."""
+    namespace = f"own{uuid.uuid4().hex[:8]}"
+    now = time.time_ns()
+    timed = [logs.LogRecord(observed_time_unix_nano=now, body=common.AnyValue(string_value="same"))] * 2
+    scoped = logs.ScopeLogs(log_records=[*timed, logs.LogRecord(body=common.AnyValue(string_value="timeless"))])
+    part = logs.ResourceLogs(resource=pod(namespace), scope_logs=[scoped]).SerializeToString()
+    exporters = {
+        signal: await start(signal, endpoint=elasticsearch_url, own_ids={"enabled": True})
+        for signal in ("logs", "traces")
+    }
+    for _ in range(2):
+        await exporters["logs"].send([part])
+        await exporters["traces"].send(demo_spans(namespace, 5, now))
+    await exporters["traces"].send(spans := demo_spans(namespace, 5, now))
+    await exporters["traces"].send(spans)
+    assert (exporters["logs"].account.sent, exporters["traces"].account.sent) == (6, 20)
+    found = (await search(elasticsearch_url, f"logs-generic.otel-{namespace}"))["hits"]
+    texts = Counter(hit["_source"].get("body", {}).get("text", "event") for hit in found)
+    assert texts == {"same": 2, "timeless": 2, "event": 15}
+    assert (await search(elasticsearch_url, f"traces-generic.otel-{namespace}"))["total"]["value"] == 15
+
+
+@pytest.mark.parametrize("mode", ["none", "raw", "bodymap"])
+async def test_a_hint_against_the_document(start: Start, server: BulkServer, mode: str) -> None:
+    """`_noindex` is heard in every mode."""
+    exporter = await start("logs", mapping={"allowed_modes": [mode, "otel"]})
+    values = common.ArrayValue(values=[common.AnyValue(string_value="_noindex")])
+    hint = common.KeyValue(key="elasticsearch.mapping.hints", value=common.AnyValue(array_value=values))
+    body = common.AnyValue(kvlist_value=common.KeyValueList(values=[text("a", "b")]))
+    await exporter.send(in_mode(mode, "hints", hint, body=body) + in_mode(mode, "hints", body=body))
+    assert (len(server.stored), dict(exporter.account.dropped)) == (1, {"noindex": 1})

@@ -363,7 +363,7 @@ TRANSACTIONS: dict[str, tuple[dict[str, Any], Any, int, dict[str, Any]]] = {
             "user_agent.original": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
             "Chrome/51.0.2704.103 Safari/537.36",
             "user_agent.name": "Chrome",
-            "user_agent.version": "51.0.2704.103",
+            "user_agent.version": "51.0.2704",
         },
     ),
 }

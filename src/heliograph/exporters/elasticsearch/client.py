@@ -260,7 +260,7 @@ def _node(url: str, config: ElasticsearchConfig) -> _Node:
     authorization = ""
     if config.api_key:
         authorization = f"ApiKey {config.api_key:s}"
-    elif user:
+    elif user and password:
         authorization = "Basic " + b64encode(f"{user}:{password}".encode()).decode()
     return _Node(base, base, authorization)
 

@@ -7,6 +7,7 @@ Source: config.go and config.schema.yaml of exporter/elasticsearchexporter 0.156
 import base64
 import binascii
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -125,6 +126,10 @@ class DiscoverConfig:
             yield "interval", "must not be negative; 0 never asks"
 
 
+_DATE = frozenset("aAbBcCdDeFgGhHIjklmMnpPrRsStTuUVwWxXyYzZ%")
+"""Letters of strftime's directives (POSIX and glibc)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogstashFormat:
     """Indices with a date at their end."""
@@ -132,6 +137,11 @@ class LogstashFormat:
     enabled: bool = key(False, "Append the date to the index.")
     prefix_separator: str = key("-", "What stands between index and date.")
     date_format: str = key("%Y.%m.%d", "The date, in strftime's notation, local time.")
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        unknown = [name for name in re.findall(r"%(.?)", self.date_format) if name not in _DATE]
+        if unknown:
+            yield "date_format", f"no directive of strftime: {', '.join(f'%{name}' for name in unknown)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +227,11 @@ class ElasticsearchConfig(HTTPClientConfig):
     logs_dynamic_id: Switch = key(Switch, "Attribute elasticsearch.document_id of a log is the document's id.")
     traces_dynamic_id: Switch = key(Switch, "Attribute elasticsearch.document_id of a span is the document's id.")
     logs_dynamic_pipeline: Switch = key(Switch, "Attribute elasticsearch.ingest_pipeline of a log names its pipeline.")
+    own_ids: Switch = key(
+        Switch,
+        "Logs and spans that bring no id get one made of the request's bytes: sent again they are stored once. Without "
+        "it, Elasticsearch makes the ids, which is a little cheaper for it.",
+    )
     pipeline: str = key("", "Ingest pipeline for all documents.")
     logstash_format: LogstashFormat = key(LogstashFormat, "Indices with a date.")
     mapping: MappingConfig = key(MappingConfig, "The document's form.")
@@ -247,6 +262,8 @@ class ElasticsearchConfig(HTTPClientConfig):
         for signal in ("logs", "metrics", "traces"):
             if getattr(self, f"{signal}_index") and getattr(self, f"{signal}_dynamic_index").enabled:
                 yield f"{signal}_index", f"must not be given together with {signal}_dynamic_index"
+        if self.num_workers < 0:
+            yield "num_workers", f"must not be negative: {self.num_workers}"
         for name in duplicates(self.metadata_keys):
             yield "metadata_keys", f"duplicate entry {name!r} (upper and lower case are the same)"
         paths = self.bulk_response_filter_path

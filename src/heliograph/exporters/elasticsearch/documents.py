@@ -6,12 +6,14 @@ class Documents:
 
     lines: for each document its action line and its own line, with their newlines, in one piece.
     items: how many spans, log records or data points each document holds (span events: 0).
+    id: what ids of documents of the section in work begin with, or b"".
     left_out: reason -> items that become no document. notes: texts to be logged once for each batch.
     """
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
         self.items: list[int] = []
+        self.id: bytes = b""
         self.left_out: dict[str, int] = {}
         self.notes: dict[str, int] = {}
 

@@ -55,6 +55,7 @@ class BatchEncoder:
             logs_dynamic_id=config.logs_dynamic_id.enabled,
             traces_dynamic_id=config.traces_dynamic_id.enabled,
             logs_dynamic_pipeline=config.logs_dynamic_pipeline.enabled,
+            own_ids=config.own_ids.enabled,
         )
         self._logstash = config.logstash_format
         self._metrics = MetricEncoder(options.metrics_index) if signal is Signal.METRICS else None

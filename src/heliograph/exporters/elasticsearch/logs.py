@@ -120,8 +120,13 @@ class LogEncoder(RecordEncoder):
             return
         route: Route = origin.route.of_record(attributes) if flags & ROUTE != 0 else origin.route.usual
         action: bytes = route.action
+        own: bytes = b""
+        if documents.id and (time != 0 or observed != 0):
+            own = documents.id + b"%x" % end
         if flags & (DOCUMENT_ID | UID | PIPELINE) != 0:
-            action = self.action(route, attributes, flags, self.options.logs_dynamic_id, True)
+            action = self.action(route, attributes, flags, self.options.logs_dynamic_id, True, own)
+        elif own:
+            action = route.with_id(own)
         observed_text: bytes = timestamp_text(observed)
         pieces: list[bytes] = [
             action,

@@ -71,8 +71,9 @@ class PointAttributes:
 class Group:
     """A document in the making."""
 
-    def __init__(self, route: Route, start: bytes, end: bytes) -> None:
+    def __init__(self, route: Route, scope: bytes, start: bytes, end: bytes) -> None:
         self.route: Route = route
+        self.scope: bytes = scope
         self.start: bytes = start
         self.end: bytes = end
         self.names: set[bytes] = set()
@@ -144,7 +145,7 @@ class MetricEncoder:
     def finish(self, groups: list[Group], documents: Documents) -> None:
         """Make documents of groups."""
         for group in groups:
-            names: bytes = b"".join(sorted(group.names))
+            names: bytes = b"".join(sorted(group.names)) + group.scope
             hash: bytes | None = self.hashes.get(names)
             if hash is None:
                 if len(self.hashes) >= _REMEMBERED:
@@ -184,7 +185,7 @@ class MetricEncoder:
                 start += b',"start_timestamp":%d' % (point.start // 1000000)
             if metric.unit:
                 start += b',"unit":' + json_string(metric.unit)
-            group = Group(route, start + route.data_stream, own.field + origin.fields)
+            group = Group(route, origin.scope, start + route.data_stream, own.field + origin.fields)
             groups.groups[key] = group
         if metric.name in group.names:
             name: str = _shown(metric.name)

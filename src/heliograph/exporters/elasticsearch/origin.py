@@ -27,26 +27,36 @@ _MOST_SCOPES: Final = 256
 
 class Origin:
     """A scope of a resource. fields: `,"resource":{...},"scope":{...}`. identity: what tells the metrics of one
-    origin from another's (attributes of both and the scope's name). mapping_mode: what the scope asks for, or b""."""
+    origin from another's (attributes of both and the scope's name). scope: this name as JSON, or b"". mapping_mode:
+    what the scope asks for, or b""."""
 
     def __init__(
-        self, fields: bytes, identity: bytes, mapping_mode: bytes, route: ScopeRoute, event_route: ScopeRoute
+        self,
+        fields: bytes,
+        identity: bytes,
+        scope: bytes,
+        mapping_mode: bytes,
+        route: ScopeRoute,
+        event_route: ScopeRoute,
     ) -> None:
         self.fields: bytes = fields
         self.identity: bytes = identity
+        self.scope: bytes = scope
         self.mapping_mode: bytes = mapping_mode
         self.route: ScopeRoute = route
         self.event_route: ScopeRoute = event_route
 
 
 class Section:
-    """Records of one scope: data[starts[i]:stops[i]] is the i-th."""
+    """Records of one scope: data[starts[i]:stops[i]] is the i-th. id: what the ids of its documents begin with; b"":
+    they have none of our making."""
 
     def __init__(self, data: bytes, origin: Origin, starts: list[int], stops: list[int]) -> None:
         self.data: bytes = data
         self.origin: Origin = origin
         self.starts: list[int] = starts
         self.stops: list[int] = stops
+        self.id: bytes = b""
 
 
 class _Resource:
@@ -151,11 +161,13 @@ class Origins:
         attributes = _attribute_member(attributes, members)
         _dropped_member(dropped, members)
         fields: bytes = resource.json + b',"scope":{' + b",".join(members) + b"}"
-        identity: bytes = resource.identity + b"\n" + json_string(name) + identity_of(attributes)
+        own: bytes = json_string(name) if name else b""
+        identity: bytes = resource.identity + b"\n" + own + identity_of(attributes)
         mode: Attribute | None = first_with(attributes, MAPPING_MODE)
         found = Origin(
             fields,
             identity,
+            own,
             b"" if mode is None else mode.text or b"none",
             ScopeRoute(self.router, resource.attributes, attributes, name),
             ScopeRoute(self.event_router, resource.attributes, attributes, name),

@@ -31,6 +31,8 @@ from heliograph.exporters.elasticsearch.value import read_value, value_text
 _KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 _DEEPEST = 64
 _NULL = b"null"
+_HINTS = "elasticsearch.mapping.hints"
+_NO_INDEX = "_noindex"
 _ID = "elasticsearch.document_id"
 _PIPELINE = "elasticsearch.ingest_pipeline"
 _UID = "log.record.uid"
@@ -54,6 +56,9 @@ class PlainEncoder:
         """Some records of a scope. mode: none, raw, or (logs only) bodymap. resource, scope, records: messages. date:
         what logstash_format appends to the index."""
         for record in records:
+            if _no_index(record.attributes):
+                documents.leave_out("noindex", 1, "")
+                continue
             index, stream = self._route(mode, record.attributes, scope, resource.attributes, documents)
             if mode == b"bodymap":
                 if record.body.WhichOneof("value") != "kvlist_value":
@@ -181,6 +186,14 @@ def _string(raw: bytes) -> bytes:
         if character in raw:
             return b'"' + spelt.join(_string(piece)[1:-1] for piece in raw.split(character)) + b'"'
     return json_string(raw)
+
+
+def _no_index(attributes: Any) -> bool:
+    """Whether the record's mapping hints say that no document is to be made of it."""
+    for pair in attributes:
+        if pair.key == _HINTS:
+            return any(value.string_value == _NO_INDEX for value in pair.value.array_value.values)
+    return False
 
 
 def _first(key: str, levels: Iterable[Any]) -> bytes | None:

@@ -11,6 +11,8 @@ Wire types: a fixed64 field n has the tag 8n+1, a varint 8n, a length-delimited 
 from struct import error as StructError  # noqa: N812
 from typing import Final
 
+from xxhash import xxh3_128_hexdigest
+
 from heliograph.exporters.elasticsearch.attribute import (
     DOCUMENT_ID,
     PIPELINE,
@@ -44,6 +46,7 @@ class Options:
         logs_dynamic_id: bool = False,
         traces_dynamic_id: bool = False,
         logs_dynamic_pipeline: bool = False,
+        own_ids: bool = False,
     ) -> None:
         self.logs_index: bytes = logs_index
         self.traces_index: bytes = traces_index
@@ -51,6 +54,7 @@ class Options:
         self.logs_dynamic_id: bool = logs_dynamic_id
         self.traces_dynamic_id: bool = traces_dynamic_id
         self.logs_dynamic_pipeline: bool = logs_dynamic_pipeline
+        self.own_ids: bool = own_ids
 
 
 class RecordEncoder:
@@ -74,15 +78,21 @@ class RecordEncoder:
     def sections(self, part: bytes) -> list[Section]:
         """Cut a part into the records of its scopes. Raises MalformedPayload."""
         try:
-            return self.origins.sections(part)
+            sections: list[Section] = self.origins.sections(part)
         except (IndexError, StructError) as error:
             raise MalformedPayload("the message is cut off") from error
+        if self.options.own_ids:
+            id: bytes = xxh3_128_hexdigest(part).encode("ascii")
+            for section in sections:
+                section.id = id
+        return sections
 
     def encode(self, section: Section, first: int, last: int, documents: Documents) -> None:
         """Encode the records first..last-1 of a section. Raises MalformedPayload."""
         data: bytes = section.data
         starts: list[int] = section.starts
         stops: list[int] = section.stops
+        documents.id = section.id
         try:
             for number in range(first, last):
                 self.record(data, starts[number], stops[number], section.origin, documents)
@@ -93,8 +103,10 @@ class RecordEncoder:
         """Encode the record in data[pos:end]; each kind of record has its own."""
         raise AssertionError("a subclass encodes")
 
-    def action(self, route: Route, attributes: list[Attribute], flags: int, dynamic_id: bool, log: bool) -> bytes:
-        """The action line of a record that says what its id or its pipeline is."""
+    def action(
+        self, route: Route, attributes: list[Attribute], flags: int, dynamic_id: bool, log: bool, own: bytes
+    ) -> bytes:
+        """The action line of a record that says what its id or its pipeline is. own: its id otherwise, or b""."""
         id: bytes = b""
         pipeline: bytes = b""
         if dynamic_id and flags & DOCUMENT_ID != 0:
@@ -108,8 +120,8 @@ class RecordEncoder:
                 attribute = first_with(attributes, PIPELINE)
                 if attribute is not None:
                     pipeline = attribute.text
-        if len(id) > LONGEST_ID:
-            id = b""
+        if not id or len(id) > LONGEST_ID:
+            id = own
         if not pipeline:
             return b'{"create":{"_id":' + json_string(id) + route.after_id if id else route.action
         return route.action_line(id, pipeline, b"")

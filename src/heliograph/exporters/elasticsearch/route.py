@@ -54,6 +54,10 @@ class Route:
         self.action: bytes = self.action_line(b"", b"", b"")
         self.after_id: bytes = b"," + self.index + b',"require_data_stream":true}}\n'
 
+    def with_id(self, id: bytes) -> bytes:
+        """The action line of a document with an id that needs no escapes."""
+        return b'{"create":{"_id":"' + id + b'"' + self.after_id
+
     def action_line(self, id: bytes, pipeline: bytes, templates: bytes) -> bytes:
         """An action line with its newline. id, pipeline: plain text, or nothing. templates: the JSON object of
         dynamic templates, or nothing."""

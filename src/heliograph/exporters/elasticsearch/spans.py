@@ -139,8 +139,11 @@ class SpanEncoder(RecordEncoder):
         else:
             route: Route = origin.route.of_record(attributes) if flags & ROUTE != 0 else origin.route.usual
             action: bytes = route.action
+            own: bytes = documents.id + b"%x" % end if documents.id and identity else b""
             if flags & DOCUMENT_ID != 0:
-                action = self.action(route, attributes, flags, self.options.traces_dynamic_id, False)
+                action = self.action(route, attributes, flags, self.options.traces_dynamic_id, False, own)
+            elif own:
+                action = route.with_id(own)
             pieces: list[bytes] = [action, b'{"@timestamp":', timestamp_text(start), route.data_stream, identity]
             if state:
                 pieces.append(b',"trace_state":')
@@ -220,8 +223,11 @@ class SpanEncoder(RecordEncoder):
         scope_route: ScopeRoute = origin.event_route
         route: Route = scope_route.of_record(attributes) if flags & ROUTE != 0 else scope_route.usual
         action: bytes = route.action
+        id: bytes = documents.id + b"%x" % end if documents.id and identity else b""
         if flags & DOCUMENT_ID != 0:
-            action = self.action(route, attributes, flags, self.options.traces_dynamic_id, False)
+            action = self.action(route, attributes, flags, self.options.traces_dynamic_id, False, id)
+        elif id:
+            action = route.with_id(id)
         pieces: list[bytes] = [action, b'{"@timestamp":', timestamp_text(time), route.data_stream, identity]
         if dropped != 0:
             pieces.append(b',"dropped_attributes_count":%d' % dropped)

@@ -14,7 +14,7 @@ def name_and_version(user_agent: str) -> tuple[str, str]:
     if found is None:
         return "Other", ""
     parts = []
-    for part in (found.major, found.minor, found.patch, found.patch_minor):
+    for part in (found.major, found.minor, found.patch):
         if not part:
             break
         parts.append(part)
