@@ -109,6 +109,8 @@ def test_mistakes_in_the_configuration_are_named(type_: str, keys: dict[str, Any
         ("basicauth", {"htpasswd": {"file": "/nowhere"}}, "htpasswd::file /nowhere cannot be read: No such file"),
         ("basicauth", {"htpasswd": {"inline": "nobody"}}, "line 1 is not user:password"),
         ("basicauth", {"htpasswd": {"inline": "a:$6$x$y"}}, "user 'a' in line 1 has a crypt"),
+        ("basicauth", {"htpasswd": {"inline": "a:$2y$10$short"}}, "user 'a' in line 1 has a broken bcrypt"),
+        ("basicauth", {"htpasswd": {"inline": "a:{SSHA}é"}}, "user 'a' in line 1 has a broken {SSHA}"),
         ("bearertokenauth", {"filename": "/nowhere"}, "filename /nowhere cannot be read"),
     ],
 )

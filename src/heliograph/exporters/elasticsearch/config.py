@@ -96,7 +96,11 @@ class MappingConfig:
     """The document's form: `otel` unless a scope or a request asks for another one."""
 
     mode: str = key("otel", "No effect.", deprecated="scopes and requests choose the mode, else it is otel: remove it")
-    allowed_modes: list[str] = key(lambda: sorted(KNOWN), "Modes that requests may ask for; otel must be among them.")
+    allowed_modes: list[str] = key(
+        lambda: sorted(KNOWN),
+        "Modes that scopes and requests may ask for; otel must be among them. A request asks by "
+        "X-Elastic-Mapping-Mode, which a queue that batches keeps only where metadata_keys names it.",
+    )
 
     def check(self) -> Iterator[tuple[str, str]]:
         mode = canonical(self.mode)

@@ -182,7 +182,7 @@ class ElasticsearchSender:
         try:
             failure = await self._requests(job)
         except Exception as error:  # noqa: BLE001  an auth extension, or a mistake: they wait on
-            return Tried(bulk, NOTHING_SENT, f"{self.label}: {error or type(error).__name__}")
+            failure = f"{self.label}: {error or type(error).__name__}", ItemAnswer(0), None
         rest = joined([*job.bulks, *job.again, *job.blocked])
         if failure is None:
             return Tried(rest, job.result)

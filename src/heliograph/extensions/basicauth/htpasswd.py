@@ -10,12 +10,13 @@ Source: Apache HTTP Server, "Password Formats"; the same set that upstream's lib
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
+import re
 from collections.abc import Callable
 from importlib.util import find_spec
 
+_BCRYPT = re.compile(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}")
 Check = Callable[[str], bool]
 _ITOA64 = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -48,6 +49,8 @@ def _check(stored: str, who: str) -> Check:
     if slow(stored):
         if find_spec("bcrypt") is None:
             raise UnusableHash(f"{who} has a bcrypt hash: install the package bcrypt, or use another format")
+        if not _BCRYPT.fullmatch(stored):
+            raise UnusableHash(f"{who} has a broken bcrypt hash")
         import bcrypt
 
         expected = stored.encode()
@@ -60,7 +63,7 @@ def _check(stored: str, who: str) -> Check:
     if stored.startswith("{SSHA}"):
         try:
             decoded = base64.b64decode(stored[6:], validate=True)
-        except binascii.Error:
+        except ValueError:  # binascii.Error is one, and so is a character that is not ASCII
             raise UnusableHash(f"{who} has a broken {{SSHA}} hash") from None
         digest, salt_bytes = decoded[:20], decoded[20:]
         return lambda password: hmac.compare_digest(hashlib.sha1(password.encode() + salt_bytes).digest(), digest)
