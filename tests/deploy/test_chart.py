@@ -154,6 +154,27 @@ def test_pods_wait_before_they_stop_without_a_shell(render: Render) -> None:
     assert old == ["/usr/bin/python3.11", "-c", "import time; time.sleep(5)"]
 
 
+def test_gateways_that_write_to_elasticsearch_may_keep_their_queue_on_volumes(render: Render) -> None:
+    """Only with direct, where they have one."""
+    values = ("gateway.storage.size=5Gi", "gateway.storage.class=fast")
+    objects = render("scenario=direct", *values)
+    gateway = named(objects, "StatefulSet", "-gateway")["spec"]
+    (claim,) = gateway["volumeClaimTemplates"]
+    assert claim["metadata"]["name"] == "queue"
+    assert claim["spec"]["resources"] == {"requests": {"storage": "5Gi"}}
+    assert claim["spec"]["storageClassName"] == "fast"
+    assert "queue" not in {volume["name"] for volume in gateway["template"]["spec"]["volumes"]}
+    assert gateway["serviceName"] == named(objects, "Service", "-gateway-headless")["metadata"]["name"]
+    scaler = named(objects, "HorizontalPodAutoscaler", "-gateway")["spec"]["scaleTargetRef"]
+    assert scaler["kind"] == "StatefulSet"
+    assert not [
+        item for item in objects if item["kind"] == "Deployment" and item["metadata"]["name"].endswith("-gateway")
+    ]
+    for scenario in ("direct", "serverless"):
+        given = () if scenario == "direct" else values
+        named(render(f"scenario={scenario}", *given), "Deployment", "-gateway")
+
+
 def test_the_grace_period_is_longer_than_waiting_and_draining(render: Render) -> None:
     for item in render("scenario=eck", "gateway.drainSeconds=100"):
         if item["kind"] in ("DaemonSet", "Deployment", "StatefulSet"):

@@ -8,11 +8,11 @@ from typing import Self
 
 
 class Relay:
-    """Use as a context manager. port: where it listens, on `host`."""
+    """Use as a context manager. port: where it listens, on `host`; a free one unless it is given."""
 
-    def __init__(self, host: str, target_host: str, target_port: int) -> None:
+    def __init__(self, host: str, target_host: str, target_port: int, port: int = 0) -> None:
         self._target = (target_host, target_port)
-        self._listener = socket.create_server((host, 0))
+        self._listener = socket.create_server((host, port))
         self.port: int = self._listener.getsockname()[1]
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
@@ -24,6 +24,10 @@ class Relay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all connections and take no more."""
         # A thread that waits in accept wakes up only by a shutdown.
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)

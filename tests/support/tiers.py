@@ -185,8 +185,9 @@ class ContainerWriter:
 class SpanSender:
     """Sends requests of numbered spans, one after the other, and again when it is told to keep them."""
 
-    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1", pause: float = 0.05) -> None:
         self.channel = GrpcChannel(host, port)
+        self.pause = pause
         self.acknowledged = 0
         self.enough = False
         self.refusals: list[GrpcError] = []
@@ -197,7 +198,7 @@ class SpanSender:
         while time.monotonic() < end and not self.enough:
             await self._send(self._request(self.acknowledged))
             self.acknowledged += SPANS
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(self.pause)
         await self.channel.close()
 
     async def _send(self, body: bytes) -> None:

@@ -171,3 +171,15 @@ preStop:
   exec: {command: [/usr/bin/python3.11, -c, "import time; time.sleep({{ .config.preStopSeconds }})"]}
   {{- end }}
 {{- end }}
+
+{{/* Claim of a replica's volume for its queue: of a role's storage. */}}
+{{- define "heliograph.queueClaim" -}}
+- metadata:
+    name: queue
+  spec:
+    accessModes: [ReadWriteOnce]
+    {{- with .class }}
+    storageClassName: {{ . }}
+    {{- end }}
+    resources: {requests: {storage: {{ .size }}}}
+{{- end }}
