@@ -7,9 +7,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
+from deployment import Installed
 from kubernetes_lab import Api
 from serverless import KEY, Deployment, Document, serverless
 
@@ -240,3 +242,48 @@ def test_a_wrong_key_is_named_and_loses_nothing(deployed: Deployment) -> None:
     lines = [item["body"] for item in deployed.documents if wanted(item) and item["body"].startswith("{")]
     numbers = sorted(json.loads(line)["number"] for line in lines)
     assert numbers == list(range(numbers[0], numbers[-1] + 1))
+
+
+def test_a_missing_rule_is_named_and_costs_only_what_needs_it(deployed: Deployment) -> None:
+    """Without the rule for jobs the leader's health and log name kind, group, verbs and where to add them; the
+    cluster's other metrics go on. With the rule again nothing is named any more."""
+    release = deployed.release
+    role = f"clusterrole/{release.namespace}-heliograph-cluster"
+    rules = json.loads(release.kubectl("get", role, "-o", "json"))["rules"]
+    left = [rule for rule in rules if "cronjobs" not in rule["resources"]]
+    assert len(left) == len(rules) - 1
+    restarted = begin_without(release, role, left)
+    said = until_said(release, lambda components: "cronjobs" in components.get("receiver/k8s_cluster", ""))
+    rule = 'add to a ClusterRole: apiGroups: ["batch"], resources: ["cronjobs"], verbs: ["get", "list", "watch"]'
+    assert rule in said["receiver/k8s_cluster"]
+    assert "cannot watch cronjobs" in release.kubectl("logs", "-l", "app.kubernetes.io/component=cluster", "--tail=100")
+
+    def later(item: Document) -> bool:
+        return item.get("metric") == "k8s.deployment.available" and item["time"] > restarted + 5_000_000_000
+
+    deployed.wait(later, "the deployments, from the leader without the rule")
+    release.kubectl("patch", role, "--type=merge", "-p", json.dumps({"rules": rules}))
+    until_said(release, lambda components: "receiver/k8s_cluster" not in components)
+
+
+def begin_without(release: Installed, role: str, rules: list[Any]) -> int:
+    """Give the cluster collectors other rules and start them anew; when that was done, in nanoseconds."""
+    release.kubectl("patch", role, "--type=merge", "-p", json.dumps({"rules": rules}))
+    release.kubectl("rollout", "restart", "deployment/heliograph-cluster")
+    release.kubectl("rollout", "status", "deployment/heliograph-cluster", "--timeout=90s")
+    return time.time_ns()
+
+
+def until_said(release: Installed, wanted: Callable[[dict[str, str]], bool]) -> dict[str, str]:
+    """What the health of the cluster collectors names, as soon as it is what is wanted: component -> message."""
+    end = time.monotonic() + 60
+    while True:
+        said: dict[str, str] = {}
+        for pod in release.pods("cluster"):
+            if "deletionTimestamp" not in pod["metadata"]:
+                page = json.load(urlopen(f"http://{pod['status']['podIP']}:13133/", timeout=10))
+                said |= {name: found["message"] for name, found in page.get("components", {}).items()}
+        if wanted(said):
+            return said
+        assert time.monotonic() < end, said
+        time.sleep(1)
