@@ -1,4 +1,4 @@
-"""A gateway as a process: OTLP in, a queue on disk, Elasticsearch out; killed and started again as the test likes."""
+"""A gateway as a process: OTLP in, elasticapm, a queue on disk, Elasticsearch out; killed and started again as the test likes."""
 
 import asyncio
 import json
@@ -13,12 +13,18 @@ import aiohttp
 _CONFIG = """
 receivers:
   otlp: {{protocols: {{grpc: {{endpoint: "127.0.0.1:{port}"}}}}}}
+processors:
+  elasticapm:
+connectors:
+  elasticapm:
+    aggregation: {{directory: {folder}/aggregation}}
 exporters:
   elasticsearch:
     endpoints: ["{url}"]
     user: {user}
     password: {password}
     retry: {{max_interval: 2s}}
+    own_ids: {{enabled: true}}
     sending_queue:
       storage: file_storage
       sizer: bytes
@@ -32,8 +38,9 @@ service:
   extensions: [file_storage, health_check]
   telemetry: {{metrics: {{readers: [{{pull: {{exporter: {{prometheus: {{host: 127.0.0.1, port: {metrics}}}}}}}}}]}}}}
   pipelines:
-    logs: {{receivers: [otlp], exporters: [elasticsearch]}}
-    traces: {{receivers: [otlp], exporters: [elasticsearch]}}
+    logs: {{receivers: [otlp], processors: [elasticapm], exporters: [elasticsearch, elasticapm]}}
+    traces: {{receivers: [otlp], processors: [elasticapm], exporters: [elasticsearch, elasticapm]}}
+    metrics: {{receivers: [elasticapm], exporters: [elasticsearch]}}
 """
 
 
