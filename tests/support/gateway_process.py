@@ -1,4 +1,4 @@
-"""A gateway as a process: OTLP in, elasticapm, a queue on disk, Elasticsearch out; killed and started again as the test likes."""
+"""A gateway as a process: OTLP in, elasticapm, a queue on disk, Elasticsearch out; killed and started by a test."""
 
 import asyncio
 import json

@@ -6,14 +6,15 @@ ScopeLogs: 1 scope, 2 records. Text that is no valid Unicode (a lone surrogate f
 """
 
 import struct
+from typing import Final
 
 from heliograph.receivers.file_log.operators.entry import Entry
 
-_DOUBLE = struct.Struct("<d")
-_MAX_DEPTH = 64
+_DOUBLE: Final = struct.Struct("<d")
+_MAX_DEPTH: Final = 64
 
 
-_BYTE = tuple(bytes((number,)) for number in range(256))
+_BYTE: Final = tuple(bytes((number,)) for number in range(256))
 
 
 def varint(number: int) -> bytes:
@@ -67,8 +68,8 @@ def any_value(value: object, depth: int = 0) -> bytes:
     return field(0x0A, text(str(value)))
 
 
-_NAMES: dict[str, bytes] = {}
-_NAMES_KEPT = 4096
+_NAMES: Final[dict[str, bytes]] = {}
+_NAMES_KEPT: Final = 4096
 
 
 def _name(name: str) -> bytes:
@@ -86,13 +87,19 @@ def key_value(tag: int, name: str, value: object, depth: int = 0) -> bytes:
     key = _NAMES.get(name)
     if key is None:
         key = _name(name)
+    if isinstance(value, str):
+        raw = text(value)
+        size = len(raw)
+        if size < 126:
+            return field(tag, key + b"\x12" + _BYTE[size + 2] + b"\x0a" + _BYTE[size] + raw)
+        return field(tag, key + field(0x12, field(0x0A, raw)))
     if isinstance(value, float):
         return field(tag, key + b"\x12\x09\x21" + _DOUBLE.pack(value))
     return field(tag, key + field(0x12, any_value(value, depth)))
 
 
-_PAIRS: dict[tuple[str, str], bytes] = {}
-_PAIRS_KEPT = 4096
+_PAIRS: Final[dict[tuple[str, str], bytes]] = {}
+_PAIRS_KEPT: Final = 4096
 
 
 def attribute(name: str, value: object) -> bytes:

@@ -13,13 +13,14 @@ beginning of the uid), offset in hexadecimal, time. Fields of a protobuf message
 import struct
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Final
 
 from heliograph.receivers.file_log.encode import key_value, varint
 
-OFFSET_DIGITS = 12
-_TIME = struct.Struct("<BQ")
-_SCALE = (1, 10**8, 10**7, 10**6, 10**5, 10**4, 10**3, 10**2, 10, 1)
-_FORMAT = b"%012x"
+OFFSET_DIGITS: Final = 12
+_TIME: Final = struct.Struct("<BQ")
+_SCALE: Final = (1, 10**8, 10**7, 10**6, 10**5, 10**4, 10**3, 10**2, 10, 1)
+_FORMAT: Final = b"%012x"
 
 Slow = Callable[[bytes, int], int]
 

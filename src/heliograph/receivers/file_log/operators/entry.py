@@ -7,14 +7,14 @@ holds back the checkpoint. Field syntax and behaviour follow upstream's pkg/stan
 """
 
 import copy
-from typing import Any
+from typing import Any, Final
 
 
 class Missing:
     """The type of MISSING: a field that does not exist, as opposed to one that is null."""
 
 
-MISSING = Missing()
+MISSING: Final = Missing()
 
 
 class Entry:

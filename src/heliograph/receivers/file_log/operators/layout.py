@@ -7,8 +7,9 @@ seconds even where the layout has none, names match in any case, an unpadded ele
 
 import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from typing import Final
 
-_STRPTIME = {
+_STRPTIME: Final = {
     "Y": "2006",
     "y": "06",
     "m": "01",
@@ -48,12 +49,12 @@ _STRPTIME = {
     "t": "\t",
     "%": "%",
 }
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_LONG_MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
-_DAYS = "Sunday|Monday|Tuesday|Wednesday|Thursday|Friday|Saturday"
+_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_LONG_MONTHS: Final = "January|February|March|April|May|June|July|August|September|October|November|December"
+_DAYS: Final = "Sunday|Monday|Tuesday|Wednesday|Thursday|Friday|Saturday"
 
 # element of a Go layout -> (group, pattern); longest first where one starts another
-_ELEMENTS: tuple[tuple[str, str, str], ...] = (
+_ELEMENTS: Final[tuple[tuple[str, str, str], ...]] = (
     ("January", "month_name", f"(?:{_LONG_MONTHS})"),
     ("Jan", "month_name", "(?:" + "|".join(_MONTHS) + ")"),
     ("Monday", "", f"(?:{_DAYS})"),
@@ -88,8 +89,8 @@ _ELEMENTS: tuple[tuple[str, str, str], ...] = (
     ("4", "minute", r"\d{1,2}"),
     ("5", "second", r"\d{1,2}"),
 )
-_KNOWN = 256
-_FRACTION = re.compile(r"[.,](0+|9+)(?!\d)")
+_KNOWN: Final = 256
+_FRACTION: Final = re.compile(r"[.,](0+|9+)(?!\d)")
 
 
 class LayoutError(ValueError):
