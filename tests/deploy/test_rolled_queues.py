@@ -91,8 +91,8 @@ def lines(url: str, release: Installed) -> list[int]:
 def test_nothing_is_lost_with_a_pod_whose_queue_is_on_a_volume(
     scenario: str, role: str, kubernetes: Api, images: tuple[str, str], elasticsearch_url: str, tmp_path: Path
 ) -> None:
-    """Each span and each line is found once; without Elasticsearch spans whose requests were cut off may be there
-    again, for they have no identity."""
+    """Each span and each line is found once; without Elasticsearch spans whose requests were put together in another
+    way afterwards may be there again, for their ids are made of these."""
     parts, address = urlsplit(elasticsearch_url), real_node(kubernetes).address
     assert parts.port is not None
     target = parts.hostname or "127.0.0.1", parts.port
