@@ -78,6 +78,8 @@ def _places(arguments: argparse.Namespace) -> Iterator[Place]:
         yield from _configured(load(arguments.config, arguments.set, os.environ), arguments.exporter)
     folders: list[Path] = arguments.directory or ([] if arguments.config else [Path("dead-letters")])
     for folder in folders:
+        if arguments.directory and not folder.is_dir():
+            raise ConfigError(f"--directory {folder}: there is no such folder")
         names = {path.name.partition(_SUFFIX)[0] + _SUFFIX for path in folder.glob(f"*{_SUFFIX}*")}
         for name in sorted(names):
             yield Place(folder / name, None)

@@ -109,11 +109,12 @@ async def test_list_counts_and_show_is_readable(tmp_path: Path, server: BulkServ
     assert '  "name": "d"' in out
     code, _, err = await letters.run("show", "5")
     assert (code, "there are 4" in err) == (1, True)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "heliograph.cli", "dead-letters", "list", "--directory", str(letters.file.parent),
-        stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    assert b"4 dead letters" in (await process.communicate())[0]
+    for folder, told in ((letters.file.parent, b"4 dead letters"), (tmp_path / "nowhere", b"there is no such folder")):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "heliograph.cli", "dead-letters", "list", "--directory", str(folder),
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        assert told in (await process.communicate())[0]
 
 
 async def test_redrive_sends_what_is_there_byte_by_byte_and_keeps_what_fails(
