@@ -191,7 +191,7 @@ async def test_reports_follow_the_objects(server: ApiServer) -> None:
         server.delete("Pod", "uid-a")
         await until(lambda: ("k8s.pod.phase", "a") not in values(sink), "the removal")
         assert host.status is Status.OK
-    assert all(not count for count in server.watching.values())
+    await until(lambda: not any(server.watching.values()), "that no watch is left")
 
 
 async def test_only_what_is_reported_is_watched(server: ApiServer) -> None:
