@@ -105,7 +105,9 @@ def wait_for_all(deployed: Deployment, spans: int, lines: int) -> tuple[list[int
         for document in deployed.documents:
             if document["signal"] == "traces" and document["resource"].get("service.name") == "sender":
                 found[int(document["trace"], 16)] += 1
-            elif document["resource"].get("k8s.pod.name") == "writer" and document["resource"].get(NAMESPACE) == shop:
+            elif document["signal"] == "logs" and str(document["body"]).startswith("numbered line "):
+                if document["resource"].get(NAMESPACE) != shop:
+                    continue
                 number = int(document["body"].split()[-1])
                 read.setdefault(number, []).append(document["attributes"]["log.record.uid"])
         missing = set(range(spans)) - found.keys(), set(range(lines)) - read.keys()
