@@ -233,8 +233,8 @@ class ElasticsearchConfig(HTTPClientConfig):
     logs_dynamic_pipeline: Switch = key(Switch, "Attribute elasticsearch.ingest_pipeline of a log names its pipeline.")
     own_ids: Switch = key(
         Switch,
-        "Logs and spans that bring no id get one made of the request's bytes: sent again they are stored once. Without "
-        "it, Elasticsearch makes the ids, which is a little cheaper for it.",
+        "In mode otel, logs and spans that bring no id get one made of the request's bytes: sent again they are stored "
+        "once. Without it, Elasticsearch makes the ids, which is a little cheaper for it.",
     )
     pipeline: str = key("", "Ingest pipeline for all documents.")
     logstash_format: LogstashFormat = key(LogstashFormat, "Indices with a date.")

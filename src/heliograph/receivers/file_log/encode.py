@@ -8,6 +8,7 @@ ScopeLogs: 1 scope, 2 records. Text that is no valid Unicode (a lone surrogate f
 import struct
 from typing import Final
 
+from heliograph.otlp.wire import varint
 from heliograph.receivers.file_log.operators.entry import Entry
 
 _DOUBLE: Final = struct.Struct("<d")
@@ -15,20 +16,6 @@ _MAX_DEPTH: Final = 64
 
 
 _BYTE: Final = tuple(bytes((number,)) for number in range(256))
-
-
-def varint(number: int) -> bytes:
-    """A non-negative integer below 2**64 in base 128."""
-    if number < 128:
-        return _BYTE[number]
-    if number < 16384:
-        return _BYTE[number & 127 | 128] + _BYTE[number >> 7]
-    out = bytearray()
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
 
 
 def field(tag: int, payload: bytes) -> bytes:

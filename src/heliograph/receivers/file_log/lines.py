@@ -15,7 +15,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from heliograph.receivers.file_log.encode import key_value, varint
+from heliograph.otlp.wire import varint
+from heliograph.receivers.file_log.encode import key_value
 
 OFFSET_DIGITS: Final = 12
 _TIME: Final = struct.Struct("<BQ")
