@@ -7,7 +7,7 @@
   request is written, and what a killed process left is sent by the next one.
 - No queue (`enabled: false`): `consume` sends, tries again as configured, and raises what failed; nothing is counted as
   dropped then, since the sender of the data keeps it.
-- Every item that was accepted is either in `waiting` or ended in the ledger; nothing else removes it.
+- Every item that was accepted is either in `waiting` or ended in the ledger, by fates.py; nothing else removes it.
 
 Consumers pull: an entry is loaded and batched only when one of them is free, so a queue on disk holds in memory no more
 than a small window of data (`WINDOW_BYTES`), what is being batched and what is being sent.
@@ -16,7 +16,7 @@ than a small window of data (`WINDOW_BYTES`), what is being batched and what is 
 import asyncio
 from collections import deque
 
-from heliograph.component.batch import DELIVERED, STORED, Batch, Context, Fate, Outcome
+from heliograph.component.batch import STORED, Batch, Context, Fate, Outcome
 from heliograph.component.errors import DeliveryError, Retryable
 from heliograph.component.factory import Settings
 from heliograph.component.ids import Signal
@@ -26,14 +26,14 @@ from heliograph.delivery.accounts import Accounts
 from heliograph.delivery.attempts import Attempts, Failed
 from heliograph.delivery.batch import Batcher, Work, whole
 from heliograph.delivery.config import QueueConfig, RetryConfig
+from heliograph.delivery.fates import Fates
 from heliograph.delivery.keeping import KeptItems
 from heliograph.delivery.queue import Entry, SendQueue, size_of
-from heliograph.delivery.sender import Keeping, Resuming, Sender
+from heliograph.delivery.sender import Keeping, Sender
 from heliograph.delivery.spool import Spool
 
 WINDOW_BYTES = 8 * 1024 * 1024
 _ENTRIES_A_TURN = 100
-SHUTDOWN = Outcome(Fate.DROPPED, "shutdown")
 
 
 class Delivery:
@@ -70,6 +70,7 @@ class Delivery:
         self._attempts = Attempts(self._name, sender, retry, timeout, self._log, self._progressed)
         if isinstance(sender, Keeping):
             sender.keep_for(KeptItems(self._accounts, self._attempts))
+        self._fates = Fates(self._name, self._signal, self._log, sender, self._queue, self._accounts)
         self._spool: Spool | None = None
         self._fsync = False
         self._kept_metadata = tuple(
@@ -181,6 +182,7 @@ class Delivery:
         directory = storage.directory(f"exporter_{self._id.type}{name}_{self._signal}")
         self._fsync = storage.fsync
         spool = self._spool = Spool(directory, fsync=storage.fsync)
+        self._fates.acknowledge = spool.acknowledge
         for record in spool.restored:
             sizer = self._config.sizer
             size = 1 if sizer == "requests" else record.items if sizer == "items" else record.size_sent
@@ -236,7 +238,7 @@ class Delivery:
             self._log.error("a request of %d items cannot be read back from the queue", entry.items)
             self._accounts.dropped(entry.items, "damaged")
             self._progressed()
-            self._end(entry, entry.items, Outcome(Fate.DROPPED, "damaged"))
+            self._fates.end(entry, entry.items, Outcome(Fate.DROPPED, "damaged"))
             return None
         entry.context = Context(metadata=read[1])
         return read[0]
@@ -305,72 +307,14 @@ class Delivery:
             work.batch = Batch(self._signal, work.parts, work.items, context=work.context)
             result = await self._attempts.send(work.batch)
         except Failed as failed:
-            self._give_up(work, failed)
+            self._fates.failed(work, failed)
         else:
-            outcome = self._accounts.settle(work.items, result)
-            for entry, items in work.pieces:
-                self._end(entry, items, outcome)
+            self._fates.sent(work, result)
         finally:
             self._accounts.in_flight -= 1
         self._active.discard(work)
         if self._closed:
             self._progressed()
-
-    def _give_up(self, work: Work, failed: Failed) -> None:
-        outcome = Outcome(Fate.DROPPED, failed.reason)
-        over = self._forget(work.batch)
-        lost = 0
-        for entry, items in work.pieces:
-            if not self._kept(entry, items, failed):
-                lost += items
-                self._end(entry, items, outcome)
-        self._accounts.failed(work.items - over)
-        self._accounts.orphaned(max(0, over - lost))  # whoever waited sends everything again
-        lost = max(0, lost - over)
-        if lost:
-            self._accounts.dropped(lost, failed.reason)
-            self._log.error("dropped %d %s: %s", lost, self._signal.items, failed.error)
-
-    def _kept(self, entry: Entry, items: int, failed: Failed) -> bool:
-        """End a piece that failed while somebody waits for its entry's fate; false if nobody does."""
-        if entry.result is None or entry.result.done():
-            return False
-        entry.failure = failed
-        entry.kept += items
-        self._end(entry, items, DELIVERED)
-        return True
-
-    def _forget(self, batch: Batch | None) -> int:
-        """Count what a sender did with a batch that is given up; returns the items that are over."""
-        if batch is None or not isinstance(self._sender, Resuming):
-            return 0
-        part = self._sender.forget(batch)
-        if part.over:
-            self._accounts.settle(part.over, part)
-        return part.over
-
-    def _end(self, entry: Entry, items: int, outcome: Outcome) -> None:
-        """One piece of an entry has its fate."""
-        self._accounts.waiting -= items
-        if not entry.piece_done(outcome):
-            return
-        if entry.record is not None and self._spool is not None:
-            self._spool.acknowledge(entry.record)
-        self._queue.release(entry.size)
-        if entry.failure is not None and entry.result is not None:
-            if not entry.result.done():
-                self._accounts.orphaned(entry.items - entry.kept)  # whoever waited sends everything again
-                entry.result.set_exception(entry.failure.error)
-                return
-            entry.outcome = Outcome(Fate.DROPPED, entry.failure.reason)
-            self._accounts.dropped(entry.kept, entry.failure.reason)
-        if entry.completion is not None:
-            try:
-                entry.completion(entry.outcome)
-            except Exception:  # noqa: BLE001  a mistake of whoever waits is theirs: the sending goes on
-                self._log.exception("the fate of a request could not be told")
-        if entry.result is not None and not entry.result.done():
-            entry.result.set_result(None)
 
     # Without a queue
 
@@ -383,7 +327,7 @@ class Delivery:
             result = await self._attempts.send(work.batch)
         except (Failed, asyncio.CancelledError) as error:
             # Whoever called keeps all of the data and may send it again: what went out of it is a copy.
-            over = self._forget(work.batch)
+            over = self._fates.forget(work.batch)
             self._accounts.orphaned(over)
             if isinstance(error, Failed):
                 self._accounts.failed(batch.items - over)
@@ -422,28 +366,15 @@ class Delivery:
 
     def _abandon(self) -> None:
         """Account for what is left: on disk it stays (and is counted as waiting), in memory it is dropped."""
-        left = [*self._active, *self._ready, *(self._batcher or ())]
+        works = [*self._active, *self._ready, *(self._batcher or ())]
         self._active.clear()
         self._ready.clear()
         queued = []
         while (entry := self._queue.take()) is not None:
-            queued.append((entry, entry.items))
-        pieces = [piece for work in left for piece in work.pieces] + queued
-        lost = sum(items for _, items in pieces)
-        if self._spool is not None:
-            if lost:
-                self._log.info("%d %s stay in the queue on disk", lost, self._signal.items)
+            queued.append(entry)
+        if self._spool is None:
+            self._fates.abandoned(works, queued)
             return
-        over = sum(self._forget(work.batch) for work in left)
-        stopped = Failed(SHUTDOWN.reason, Retryable(f"{self._name}: shutting down"))
-        for entry, items in pieces:
-            if self._kept(entry, items, stopped):
-                lost -= items
-            else:
-                self._end(entry, items, SHUTDOWN)
-        self._accounts.orphaned(max(0, over - lost))
-        lost = max(0, lost - over)
-        if lost:
-            self._accounts.failed(lost)
-            self._accounts.dropped(lost, SHUTDOWN.reason)
-            self._log.error("dropped %d %s at the end of the time to shut down", lost, self._signal.items)
+        left = sum(work.items for work in works) + sum(entry.items for entry in queued)
+        if left:
+            self._log.info("%d %s stay in the queue on disk", left, self._signal.items)
