@@ -7,7 +7,8 @@ import pytest
 
 from heliograph.kubernetes.errors import BadAnswer
 from heliograph.kubernetes.objects import NODES, PODS, Scope
-from heliograph.kubernetes.reflector import LONGEST_LINE, Applied, Reflector, Removed, Synced
+from heliograph.kubernetes.reflector import Applied, Reflector, Removed, Synced
+from heliograph.kubernetes.wire import LONGEST_LINE
 
 
 def pod(uid: str, version: int, **metadata: Any) -> dict[str, Any]:

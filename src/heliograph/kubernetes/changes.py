@@ -18,10 +18,8 @@ from typing import Literal
 import msgspec
 
 from heliograph.kubernetes.errors import BadAnswer
-from heliograph.kubernetes.reflector import LONGEST_LINE, PAGE_OBJECTS, Request
+from heliograph.kubernetes.wire import GONE, JSON, LONGEST_LINE, PAGE_OBJECTS, Event, ListMetadata, Request, Status
 
-_JSON = "application/json"
-_GONE = 410
 _FIRST_VERSION = "1"
 
 State = Literal["version", "all", "newer"]
@@ -51,33 +49,17 @@ class _Object(msgspec.Struct, rename="camel", gc=False):
     api_version: str = ""
 
 
-class _ListMetadata(msgspec.Struct, rename={"resource_version": "resourceVersion", "continue_": "continue"}):
-    resource_version: str = ""
-    continue_: str = ""
-
-
 class _List(msgspec.Struct, rename="camel"):
-    metadata: _ListMetadata
+    metadata: ListMetadata
     items: list[msgspec.Raw] | None = None
     kind: str = ""
     api_version: str = ""
 
 
-class _Event(msgspec.Struct):
-    type: str
-    object: msgspec.Raw
-
-
-class _Status(msgspec.Struct):
-    code: int = 0
-    reason: str = ""
-    message: str = ""
-
-
 _DECODE_LIST = msgspec.json.Decoder(_List).decode
-_DECODE_EVENT = msgspec.json.Decoder(_Event).decode
+_DECODE_EVENT = msgspec.json.Decoder(Event).decode
 _DECODE_OBJECT = msgspec.json.Decoder(_Object).decode
-_DECODE_STATUS = msgspec.json.Decoder(_Status).decode
+_DECODE_STATUS = msgspec.json.Decoder(Status).decode
 
 
 class Pages:
@@ -141,11 +123,11 @@ class Changes:
         query: dict[str, str] = dict(self._selectors)
         if self.version:
             query |= {"watch": "1", "allowWatchBookmarks": "true", "resourceVersion": self.version}
-            return Request(self.path, query, _JSON, True)
+            return Request(self.path, query, JSON, True)
         query["limit"] = "1" if self._state == "version" else str(PAGE_OBJECTS)
         if self._pages.more:
             query["continue"] = self._pages.more
-        return Request(self.path, query, _JSON, False)
+        return Request(self.path, query, JSON, False)
 
     def page(self, body: bytes) -> list[Change]:
         """What is to be told of one page of a list. Raises BadAnswer."""
@@ -196,7 +178,7 @@ class Changes:
     def refused(self, status: int) -> bool:
         """The server answered with an error. True when another request is worth trying at once."""
         self.ended()
-        if status != _GONE:
+        if status != GONE:
             return False
         self.restart()
         return True
@@ -215,7 +197,7 @@ class Changes:
             event = _DECODE_EVENT(line)
             if event.type == "ERROR":
                 status = _DECODE_STATUS(event.object)
-                if status.code == _GONE or status.reason in ("Expired", "Gone"):
+                if status.expired:
                     self.restart()
                     return
                 raise BadAnswer(f"watching {self.what}: {status.message or status.reason}", status.code)

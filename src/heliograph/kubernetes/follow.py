@@ -132,7 +132,7 @@ Encode = Callable[[list[Change]], tuple[list[bytes], int]]
 
 
 class Following:
-    """One kind and scope. troubled: told why it does not work, and "" when it works again. key: of the checkpoint."""
+    """One kind and scope. troubled: told why it does not work, and None when it works. key: of the checkpoint."""
 
     def __init__(
         self,

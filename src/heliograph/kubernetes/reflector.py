@@ -11,7 +11,7 @@ node asks for its own pods, and the cache has an index for that. Other lists, an
 and paged.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +19,7 @@ import msgspec
 
 from heliograph.kubernetes.errors import BadAnswer
 from heliograph.kubernetes.objects import Object, Resource, Scope
-
-PAGE_OBJECTS = 500
-LONGEST_LINE = 16 * 1024 * 1024
-"""Bytes of one event; etcd takes objects of 1.5 MiB."""
-_JSON = "application/json"
-_GONE = 410
+from heliograph.kubernetes.wire import GONE, JSON, LONGEST_LINE, PAGE_OBJECTS, Event, ListMetadata, Request, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,34 +45,8 @@ class Synced:
 Change = Applied | Removed | Synced
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A GET. watch: the answer is a stream for `feed`, otherwise a body for `page`."""
-
-    path: str
-    query: Mapping[str, str]
-    accept: str
-    watch: bool
-
-
-class _ListMetadata(msgspec.Struct, rename={"resource_version": "resourceVersion", "continue_": "continue"}):
-    resource_version: str = ""
-    continue_: str = ""
-
-
-class _Event(msgspec.Struct):
-    type: str
-    object: msgspec.Raw
-
-
-class _Status(msgspec.Struct):
-    code: int = 0
-    reason: str = ""
-    message: str = ""
-
-
-_EVENT = msgspec.json.Decoder(_Event)
-_STATUS = msgspec.json.Decoder(_Status)
+_EVENT = msgspec.json.Decoder(Event)
+_STATUS = msgspec.json.Decoder(Status)
 _OBJECT = msgspec.json.Decoder(Object)
 
 
@@ -88,7 +57,7 @@ class Reflector:
         self.resource = resource
         self.scope = scope
         items: Any = list.__class_getitem__(resource.shape) | None
-        listing = msgspec.defstruct("_List", [("metadata", _ListMetadata), ("items", items, None)])
+        listing = msgspec.defstruct("_List", [("metadata", ListMetadata), ("items", items, None)])
         self._page: msgspec.json.Decoder[Any] = msgspec.json.Decoder(listing)
         self._object: msgspec.json.Decoder[Any] = msgspec.json.Decoder(resource.shape)
         self._known: dict[str, str] = {}  # uid -> name
@@ -118,10 +87,10 @@ class Reflector:
             query["resourceVersion"] = self._version
         else:
             query["limit"] = str(PAGE_OBJECTS)
-        accept = _JSON
+        accept = JSON
         if self.resource.partial:
             kind = "PartialObjectMetadata" if self._listed else "PartialObjectMetadataList"
-            accept = f"{_JSON};as={kind};g=meta.k8s.io;v=v1,{_JSON}"
+            accept = f"{JSON};as={kind};g=meta.k8s.io;v=v1,{JSON}"
         return Request(self.scope.path(self.resource), query, accept, self._listed)
 
     def page(self, body: bytes) -> Iterator[Change]:
@@ -174,7 +143,7 @@ class Reflector:
     def refused(self, status: int) -> bool:
         """The server answered with an error. True when another request is worth trying at once."""
         self.ended()
-        if status != _GONE:
+        if status != GONE:
             return False
         self.restart()
         return True
@@ -202,7 +171,7 @@ class Reflector:
             elif event.type == "ERROR":
                 status = _STATUS.decode(event.object)
                 self.restart()
-                if status.code != _GONE and status.reason not in ("Expired", "Gone"):
+                if not status.expired:
                     raise BadAnswer(f"watching {self.resource.plural}: {status.message or status.reason}", status.code)
         except (msgspec.MsgspecError, RecursionError) as error:
             self.restart()

@@ -8,7 +8,7 @@ from heliograph.kubernetes.changes import Pages
 from heliograph.kubernetes.client import ApiClient
 from heliograph.kubernetes.errors import ApiError
 from heliograph.kubernetes.follow import Encode, Outlet
-from heliograph.kubernetes.reflector import PAGE_OBJECTS
+from heliograph.kubernetes.wire import PAGE_OBJECTS
 
 _JSON = "application/json"
 
