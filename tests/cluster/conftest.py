@@ -1,4 +1,4 @@
-"""What tests with the Kubernetes of the lab use: a namespace, a node."""
+"""What tests with the Kubernetes of the lab use: the way to it, a namespace, a node."""
 
 import uuid
 from collections.abc import Iterator
@@ -8,6 +8,12 @@ import pytest
 from kubernetes_lab import Api, kubernetes
 
 __all__ = ["kubernetes"]
+
+
+@pytest.fixture
+def kubeconfig(kubernetes: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Components of this process with `auth_type: kubeConfig` find the lab's Kubernetes."""
+    monkeypatch.setenv("KUBECONFIG", str(kubernetes.kubeconfig))
 
 
 @pytest.fixture

@@ -2,10 +2,9 @@
 
 import asyncio
 import json
-import os
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +44,6 @@ NAMES_ALONE = {
     "metadata": [name for name in METADATA if name.startswith("service.") or name.endswith(".name")],
     "labels": [{"key": "kind"}],
 }
-
-
-@pytest.fixture
-def kubeconfig(kubernetes: Any) -> Iterator[None]:
-    before = os.environ.get("KUBECONFIG")
-    os.environ["KUBECONFIG"] = str(kubernetes.kubeconfig)
-    yield
-    os.environ.pop("KUBECONFIG")
-    if before is not None:
-        os.environ["KUBECONFIG"] = before
 
 
 def part(**attributes: Any) -> bytes:

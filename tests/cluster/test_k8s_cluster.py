@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -35,16 +34,6 @@ RESOURCES = {
     "requests": {"cpu": "250m", "memory": "64Mi", "ephemeral-storage": "0"},
     "limits": {"cpu": "1.5", "memory": "1e8", "ephemeral-storage": "2Gi"},
 }
-
-
-@pytest.fixture
-def kubeconfig(kubernetes: Any) -> Iterator[None]:
-    before = os.environ.get("KUBECONFIG")
-    os.environ["KUBECONFIG"] = str(kubernetes.kubeconfig)
-    yield
-    os.environ.pop("KUBECONFIG")
-    if before is not None:
-        os.environ["KUBECONFIG"] = before
 
 
 @pytest.fixture

@@ -2,12 +2,11 @@
 and replicas as processes, one of them the upstream Collector."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -25,20 +24,10 @@ from heliograph.testing.settings import settings
 from heliograph.testing.sink import SinkConsumer
 from heliograph.testing.wait import until
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.usefixtures("kubeconfig")]
 LEASE = {"lease_duration": "4s", "renew_deadline": "3s", "retry_period": "1s"}
 LONGEST_GAP = 4 + 1 * 2.2
 """Seconds from the leader's last renewal to the next leader's first request, and its last renewal was at its death."""
-
-
-@pytest.fixture(autouse=True)
-def kubeconfig(kubernetes: Any) -> Iterator[None]:
-    before = os.environ.get("KUBECONFIG")
-    os.environ["KUBECONFIG"] = str(kubernetes.kubeconfig)
-    yield
-    os.environ.pop("KUBECONFIG")
-    if before is not None:
-        os.environ["KUBECONFIG"] = before
 
 
 @asynccontextmanager

@@ -1,8 +1,7 @@
 """What is added to which resource, with a small API server behind it."""
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -76,15 +75,10 @@ async def server() -> AsyncIterator[ApiServer]:
 
 
 @pytest.fixture
-def environment(tmp_path: Path, server: ApiServer) -> Iterator[None]:
+def environment(tmp_path: Path, server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "kubeconfig"
     file.write_text(server.kubeconfig())
-    before = os.environ.get("KUBECONFIG")
-    os.environ["KUBECONFIG"] = str(file)
-    yield
-    os.environ.pop("KUBECONFIG")
-    if before is not None:
-        os.environ["KUBECONFIG"] = before
+    monkeypatch.setenv("KUBECONFIG", str(file))
 
 
 class Running:
