@@ -12,7 +12,7 @@ _PASSED = ("Content-Type", "Content-Encoding", "Authorization")
 
 class BulkProxy:
     """Use as an async context manager. refusing: whether each request gets a 429 with Retry-After: `retry_after`
-    (seconds). delay: seconds that each request is held back. refused, passed: how many there were."""
+    (seconds). delay: seconds that each request is held back. refused: how many there were."""
 
     def __init__(self, target: str) -> None:
         self._target = target
@@ -21,7 +21,6 @@ class BulkProxy:
         self.retry_after = 1
         self.delay = 0.0
         self.refused = 0
-        self.passed = 0
         self.url = ""
 
     async def __aenter__(self) -> Self:
@@ -58,6 +57,5 @@ class BulkProxy:
             request.method, f"{self._target}{request.path_qs}", data=body, headers=headers
         ) as answer:
             content = await answer.read()
-            self.passed += 1
             headers = {name: answer.headers[name] for name in _PASSED if name in answer.headers}
             return web.Response(status=answer.status, body=content, headers=headers)

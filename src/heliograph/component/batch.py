@@ -156,22 +156,22 @@ class Batch:
         parse = resource_message_class(self.signal.value).FromString
         return [parse(part) for part in self.parts]
 
-    def with_parts(self, parts: Sequence[bytes], items: int | None = None) -> "Batch":
-        """This batch with other data; context and completion go along."""
+    def with_parts(self, parts: Sequence[bytes]) -> "Batch":
+        """This batch with other data of as many items; context and completion go along."""
         return Batch(
             self.signal,
             parts,
-            self.items if items is None else items,
+            self.items,
             context=self.context,
             completion=self.completion,
         )
 
-    def with_messages(self, messages: Sequence[Message], items: int | None = None) -> "Batch":
-        """This batch with other data in decoded form; context and completion go along."""
+    def with_messages(self, messages: Sequence[Message]) -> "Batch":
+        """This batch with other data of as many items in decoded form; context and completion go along."""
         return Batch(
             self.signal,
             None,
-            self.items if items is None else items,
+            self.items,
             context=self.context,
             completion=self.completion,
             messages=messages,

@@ -39,7 +39,6 @@ from heliograph.exporters.elasticsearch.letters import Letter, claimed, progress
 _ATTEMPTS = 4
 _FIRST_PAUSE = 0.25
 _UNLIMITED = 1 << 62
-_UNREADABLE = ItemAnswer(0, "unreadable_line", "the line is no dead letter")
 
 
 class Stopped(HeliographError):

@@ -17,6 +17,7 @@ from heliograph.net.grpc.status import DEADLINE_EXCEEDED, UNAVAILABLE, GrpcError
 REFRESH = 15.0
 """Seconds between two look-ups of the host; 20 % more or less by chance: a cluster's daemons are not in step."""
 _SOONER = 0.15  # of that, after a connection broke
+_CONNECT_SECONDS = 20.0  # for one attempt
 
 Address = tuple[str, int]
 Resolve = Callable[[str, int], Awaitable[list[Address]]]
@@ -37,7 +38,7 @@ class _Member:
 
 
 class RoundRobinChannel:
-    """The same calls as a GrpcChannel. connect_timeout: seconds, of one attempt; refresh: between two look-ups."""
+    """The same calls as a GrpcChannel. refresh: seconds between two look-ups."""
 
     def __init__(
         self,
@@ -46,14 +47,12 @@ class RoundRobinChannel:
         make: MakeChannel,
         *,
         resolve: Resolve = resolve,
-        connect_timeout: float = 20.0,
         refresh: float = REFRESH,
     ) -> None:
         self._host = host
         self._port = port
         self._make = make
         self._resolve = resolve
-        self._connect_timeout = connect_timeout
         self._refresh = refresh
         self._members: dict[Address, _Member] = {}
         self._order: list[_Member] = []
@@ -136,7 +135,7 @@ class RoundRobinChannel:
     def _connect(self, member: _Member) -> "asyncio.Task[None]":
         """Connect a member, without waiting for it."""
         if member.connecting is None or member.connecting.done():
-            member.connecting = self._spawn(member.channel.connect(self._connect_timeout))
+            member.connecting = self._spawn(member.channel.connect(_CONNECT_SECONDS))
         return member.connecting
 
     async def _look(self) -> None:
