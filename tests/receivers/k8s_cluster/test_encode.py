@@ -5,7 +5,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import ResourceMetrics
 from heliograph.receivers.k8s_cluster.config import ClusterAttributes, ClusterMetrics
 from heliograph.receivers.k8s_cluster.encode import Encoder, Piece, Sections
 from heliograph.receivers.k8s_cluster.metrics import METRICS, condition_metric
-from heliograph.receivers.k8s_cluster.readings import Reading, Values
+from heliograph.receivers.k8s_cluster.reading import Reading, Values
 
 READY = condition_metric("Ready")
 RUNNING: Values = (("k8s.pod.phase", (((), 2),)), ("k8s.pod.status_reason", (((), 6),)))

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from heliograph.kubernetes.objects import Object, Resource
 from heliograph.receivers.k8s_cluster import entities, objects
 from heliograph.receivers.k8s_cluster.metrics import METRICS, allocatable_metric, condition_metric, snake
-from heliograph.receivers.k8s_cluster.readings import Reading, Readings, amount, endpoints, image, service, stripped
+from heliograph.receivers.k8s_cluster.reading import Reading, amount
+from heliograph.receivers.k8s_cluster.readings import Readings, endpoints, image, service, stripped
 
 READINGS = Readings(METRICS, ["Ready", "Other"], ["cpu", "pods", "gone"])
 _JSON = st.recursive(

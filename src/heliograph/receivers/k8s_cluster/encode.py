@@ -15,7 +15,7 @@ from heliograph import __version__
 from heliograph.otlp.attributes import encode_key_value
 from heliograph.otlp.metrics_encode import Metric, encode_metrics
 from heliograph.otlp.wire import field
-from heliograph.receivers.k8s_cluster.readings import Pairs, Reading, Values
+from heliograph.receivers.k8s_cluster.reading import Pairs, Reading, Values
 
 SCOPE = field(1, b"github.com/open-telemetry/opentelemetry-collector-contrib/receiver/k8sclusterreceiver") + field(
     2, __version__.encode()

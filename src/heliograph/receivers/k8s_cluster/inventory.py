@@ -11,7 +11,8 @@ from heliograph.kubernetes.objects import Object, Resource, Scope
 from heliograph.receivers.k8s_cluster import objects
 from heliograph.receivers.k8s_cluster.encode import Encoder, Piece, Sections
 from heliograph.receivers.k8s_cluster.news import News
-from heliograph.receivers.k8s_cluster.readings import Reading, Readings, endpoints, service
+from heliograph.receivers.k8s_cluster.reading import Reading
+from heliograph.receivers.k8s_cluster.readings import Readings, endpoints, service
 
 SCRAPER = "k8s_cluster"
 _SHOWN = 3

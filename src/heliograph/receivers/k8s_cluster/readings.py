@@ -1,27 +1,23 @@
 """What an object says: the attributes of its resource and the values of its metrics, as plain tuples.
 
 Numbers are those of upstream's internal/{pod,container,node,...} of the receiver, release 0.156. A quantity that
-cannot be read gives no value.
+cannot be read gives no value. Those of workloads are in workloads.py.
 """
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from heliograph.kubernetes.image import parse
-from heliograph.kubernetes.objects import Metadata, Resource
+from heliograph.kubernetes.objects import Resource
 from heliograph.kubernetes.quantity import thousandths, whole
 from heliograph.otlp.metrics_encode import Metric, Point
-from heliograph.receivers.k8s_cluster import objects
+from heliograph.receivers.k8s_cluster import objects, workloads
 from heliograph.receivers.k8s_cluster.metrics import allocatable_metric, condition_metric
-
-Values = tuple[tuple[str, tuple[Point, ...]], ...]
-"""Metric and its points."""
-Pairs = tuple[tuple[str, str | bool], ...]
+from heliograph.receivers.k8s_cluster.reading import Pairs, Reading, Values, amount, choice, identity, one
 
 _PHASES = {"Pending": 1, "Running": 2, "Succeeded": 3, "Failed": 4}
 _UNKNOWN_PHASE = 5
@@ -46,17 +42,6 @@ _DECODE_RESOURCES = msgspec.json.Decoder(objects.Resources | None).decode
 _SCHEME = re.compile(r"[\w-]+://", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """entity: the type of what it is about. custom: made of node_conditions_to_report and allocatable_types_to_report;
-    such points have no start time."""
-
-    entity: str
-    attributes: Pairs
-    values: Values
-    custom: bool = False
-
-
 class Readings:
     """Reads objects. metrics: those that are on."""
 
@@ -68,17 +53,17 @@ class Readings:
             objects.PODS: self._pod,
             objects.NODES: self._node,
             objects.NAMESPACES: _namespace,
-            objects.REPLICATION_CONTROLLERS: _replication_controller,
+            objects.REPLICATION_CONTROLLERS: workloads.replication_controller,
             objects.RESOURCE_QUOTAS: _resource_quota,
             objects.PERSISTENT_VOLUMES: _volume,
             objects.PERSISTENT_VOLUME_CLAIMS: _claim,
-            objects.DEPLOYMENTS: _deployment,
-            objects.REPLICA_SETS: _replica_set,
-            objects.STATEFUL_SETS: _stateful_set,
-            objects.DAEMON_SETS: _daemon_set,
-            objects.JOBS: _job,
-            objects.CRON_JOBS: _cron_job,
-            objects.HPAS: _hpa,
+            objects.DEPLOYMENTS: workloads.deployment,
+            objects.REPLICA_SETS: workloads.replica_set,
+            objects.STATEFUL_SETS: workloads.stateful_set,
+            objects.DAEMON_SETS: workloads.daemon_set,
+            objects.JOBS: workloads.job,
+            objects.CRON_JOBS: workloads.cron_job,
+            objects.HPAS: workloads.hpa,
             objects.CLUSTER_RESOURCE_QUOTAS: _cluster_quota,
         }
 
@@ -96,8 +81,8 @@ class Readings:
         meta, node = pod.metadata, pod.spec.node_name
         place = (("k8s.namespace.name", meta.namespace), ("k8s.node.name", node))
         values = (
-            _one("k8s.pod.phase", _PHASES.get(pod.status.phase, _UNKNOWN_PHASE)),
-            _one("k8s.pod.status_reason", _REASONS.get(pod.status.reason, _UNKNOWN_REASON)),
+            one("k8s.pod.phase", _PHASES.get(pod.status.phase, _UNKNOWN_PHASE)),
+            one("k8s.pod.status_reason", _REASONS.get(pod.status.reason, _UNKNOWN_REASON)),
         )
         named = (("k8s.pod.uid", meta.uid), ("k8s.pod.name", meta.name))
         found = [Reading("k8s.pod", (*named, ("k8s.pod.qos_class", pod.status.qos_class), *place), values)]
@@ -112,8 +97,8 @@ class Readings:
         attributes: list[tuple[str, str]] = [("k8s.container.name", container.name)]
         values = list(_resources(bytes(container.resources)))
         if status is not None:
-            values.append(_one("k8s.container.restarts", status.restart_count))
-            values.append(_one("k8s.container.ready", int(status.ready)))
+            values.append(one("k8s.container.restarts", status.restart_count))
+            values.append(one("k8s.container.ready", int(status.ready)))
             values += self._state(status.state or objects.ContainerState())
             attributes.insert(0, ("container.id", stripped(status.container_id)))
             name, tag = image(status.image)
@@ -131,11 +116,11 @@ class Readings:
         if name in self._on:
             present = next((name for name in ("running", "terminated", "waiting") if getattr(state, name)), "")
             if present:
-                values.append((name, _choice(name, _STATES, present)))
+                values.append((name, choice(name, _STATES, present)))
         name = "k8s.container.status.reason"
         if name in self._on:
             why = state.terminated or state.waiting
-            values.append((name, _choice(name, _STATE_REASONS, why.reason if why else "")))
+            values.append((name, choice(name, _STATE_REASONS, why.reason if why else "")))
         return values
 
     def _node(self, node: objects.Node) -> list[Reading]:
@@ -143,11 +128,11 @@ class Readings:
         conditions = {each.type: CONDITIONS.get(each.status, 0) for each in status.conditions or ()}
         points = tuple(((("condition", kind),), value) for kind, value in conditions.items())
         base = (("k8s.node.uid", meta.uid), ("k8s.node.name", meta.name), ("k8s.kubelet.version", info.kubelet_version))
-        values = [_one(metric.name, conditions.get(name, -1)) for name, metric in self._conditions]
+        values = [one(metric.name, conditions.get(name, -1)) for name, metric in self._conditions]
         for name, metric in self._allocatable:
             number = amount((status.allocatable or {}).get(name), cores=name == "cpu")
             if number is not None:
-                values.append(_one(metric.name, number))
+                values.append(one(metric.name, number))
         runtime, version = _runtime(info.runtime_version)
         more = (
             ("os.type", info.operating_system),
@@ -176,7 +161,7 @@ def service(found: objects.Service, endpoints: Mapping[tuple[str, str], tuple[in
     values: list[tuple[str, tuple[Point, ...]]] = [("k8s.service.endpoint.count", tuple(points))]
     if spec.type == "LoadBalancer":
         ingress = found.status.load_balancer.ingress or ()
-        values.append(_one("k8s.service.load_balancer.ingress.count", len(ingress)))
+        values.append(one("k8s.service.load_balancer.ingress.count", len(ingress)))
     attributes: Pairs = (
         ("k8s.service.uid", meta.uid),
         ("k8s.service.name", meta.name),
@@ -204,16 +189,6 @@ def endpoints(found: objects.EndpointSlice) -> tuple[str, dict[tuple[str, str], 
     return f"{found.metadata.namespace}/{of}", counts
 
 
-def amount(quantity: str | int | float | None, *, cores: bool = False) -> float | None:
-    """A quantity as a whole number, or as cores with three digits; None when there is none that can be read."""
-    if quantity is None:
-        return None
-    try:
-        return thousandths(str(quantity)) / 1000 if cores else whole(str(quantity))
-    except ValueError:
-        return None
-
-
 def stripped(container_id: str) -> str:
     """The id without the runtime's scheme."""
     found = _SCHEME.match(container_id)
@@ -234,7 +209,7 @@ def _resources(json: bytes) -> Values:
         for name, short in _QUANTITIES if quantities else ():
             number = amount((quantities or {}).get(name), cores=name == "cpu")
             if number is not None:
-                values.append(_one(f"k8s.container.{short}_{what}", number))
+                values.append(one(f"k8s.container.{short}_{what}", number))
     return tuple(values)
 
 
@@ -245,113 +220,17 @@ def image(name: str) -> tuple[str, str]:
     return (found.repository, found.tag or "latest") if found else ("", "")
 
 
-def _one(name: str, value: float) -> tuple[str, tuple[Point, ...]]:
-    return name, (((), value),)
-
-
-def _choice(attribute: str, choices: Iterable[str], present: str) -> tuple[Point, ...]:
-    """1 for one choice, 0 for the others."""
-    return tuple((((attribute, choice),), int(choice == present)) for choice in choices)
-
-
 def _runtime(text: str) -> tuple[str, str]:
     parts = text.split("://")
     return (parts[0], parts[1]) if len(parts) == 2 else ("", "")
-
-
-def _named(kind: str, meta: Metadata) -> Pairs:
-    return (f"{kind}.uid", meta.uid), (f"{kind}.name", meta.name), ("k8s.namespace.name", meta.namespace)
 
 
 def _namespace(found: objects.Namespace) -> list[Reading]:
     meta = found.metadata
     named = (("k8s.namespace.uid", meta.uid), ("k8s.namespace.name", meta.name))
     return [
-        Reading("k8s.namespace", named, (_one("k8s.namespace.phase", _NAMESPACE_PHASES.get(found.status.phase, 0)),))
+        Reading("k8s.namespace", named, (one("k8s.namespace.phase", _NAMESPACE_PHASES.get(found.status.phase, 0)),))
     ]
-
-
-def _replicated(kind: str, metric: str, found: objects.Replicated) -> list[Reading]:
-    if found.spec.replicas is None:
-        return []
-    values = (
-        _one(f"{metric}.desired", found.spec.replicas),
-        _one(f"{metric}.available", found.status.available_replicas),
-    )
-    return [Reading(kind, _named(kind, found.metadata), values)]
-
-
-def _deployment(found: objects.Replicated) -> list[Reading]:
-    return _replicated("k8s.deployment", "k8s.deployment", found)
-
-
-def _replica_set(found: objects.Replicated) -> list[Reading]:
-    return _replicated("k8s.replicaset", "k8s.replicaset", found)
-
-
-def _replication_controller(found: objects.Replicated) -> list[Reading]:
-    return _replicated("k8s.replicationcontroller", "k8s.replication_controller", found)
-
-
-def _stateful_set(found: objects.Replicated) -> list[Reading]:
-    if found.spec.replicas is None:
-        return []
-    status = found.status
-    values = (
-        _one("k8s.statefulset.desired_pods", found.spec.replicas),
-        _one("k8s.statefulset.ready_pods", status.ready_replicas),
-        _one("k8s.statefulset.current_pods", status.current_replicas),
-        _one("k8s.statefulset.updated_pods", status.updated_replicas),
-    )
-    return [Reading("k8s.statefulset", _named("k8s.statefulset", found.metadata), values)]
-
-
-def _daemon_set(found: objects.DaemonSet) -> list[Reading]:
-    status = found.status
-    values = (
-        _one("k8s.daemonset.current_scheduled_nodes", status.current_number_scheduled),
-        _one("k8s.daemonset.desired_scheduled_nodes", status.desired_number_scheduled),
-        _one("k8s.daemonset.misscheduled_nodes", status.number_misscheduled),
-        _one("k8s.daemonset.ready_nodes", status.number_ready),
-    )
-    return [Reading("k8s.daemonset", _named("k8s.daemonset", found.metadata), values)]
-
-
-def _job(found: objects.Job) -> list[Reading]:
-    status, spec = found.status, found.spec
-    values = [
-        _one("k8s.job.active_pods", status.active),
-        _one("k8s.job.failed_pods", status.failed),
-        _one("k8s.job.successful_pods", status.succeeded),
-    ]
-    if spec.completions is not None:
-        values.append(_one("k8s.job.desired_successful_pods", spec.completions))
-    if spec.parallelism is not None:
-        values.append(_one("k8s.job.max_parallel_pods", spec.parallelism))
-    return [Reading("k8s.job", _named("k8s.job", found.metadata), tuple(values))]
-
-
-def _cron_job(found: objects.CronJob) -> list[Reading]:
-    values = (_one("k8s.cronjob.active_jobs", len(found.status.active or ())),)
-    return [Reading("k8s.cronjob", _named("k8s.cronjob", found.metadata), values)]
-
-
-def _hpa(found: objects.Hpa) -> list[Reading]:
-    spec, target = found.spec, found.spec.scale_target_ref
-    values = [
-        _one("k8s.hpa.max_replicas", spec.max_replicas),
-        _one("k8s.hpa.current_replicas", found.status.current_replicas),
-        _one("k8s.hpa.desired_replicas", found.status.desired_replicas),
-    ]
-    if spec.min_replicas is not None:
-        values.append(_one("k8s.hpa.min_replicas", spec.min_replicas))
-    attributes = (
-        *_named("k8s.hpa", found.metadata),
-        ("k8s.hpa.scaletargetref.apiversion", target.api_version),
-        ("k8s.hpa.scaletargetref.kind", target.kind),
-        ("k8s.hpa.scaletargetref.name", target.name),
-    )
-    return [Reading("k8s.hpa", attributes, tuple(values))]
 
 
 def _quota(quantities: objects.Quantities | None, more: tuple[tuple[str, str], ...] = ()) -> tuple[Point, ...]:
@@ -370,7 +249,7 @@ def _resource_quota(found: objects.ResourceQuota) -> list[Reading]:
         ("k8s.resource_quota.hard_limit", _quota(found.status.hard)),
         ("k8s.resource_quota.used", _quota(found.status.used)),
     )
-    return [Reading("k8s.resourcequota", _named("k8s.resourcequota", found.metadata), values)]
+    return [Reading("k8s.resourcequota", identity("k8s.resourcequota", found.metadata), values)]
 
 
 def _cluster_quota(found: objects.ClusterResourceQuota) -> list[Reading]:
@@ -393,13 +272,13 @@ def _cluster_quota(found: objects.ClusterResourceQuota) -> list[Reading]:
 
 def _storage(name: str, quantities: objects.Quantities | None) -> list[tuple[str, tuple[Point, ...]]]:
     number = amount((quantities or {}).get("storage"))
-    return [] if number is None else [_one(name, number)]
+    return [] if number is None else [one(name, number)]
 
 
 def _volume(found: objects.PersistentVolume) -> list[Reading]:
     meta, spec = found.metadata, found.spec
     name = "k8s.persistentvolume.status.phase"
-    values = [(name, _choice(name, _VOLUME_PHASES, found.status.phase))]
+    values = [(name, choice(name, _VOLUME_PHASES, found.status.phase))]
     values += _storage("k8s.persistentvolume.storage.capacity", spec.capacity)
     attributes = (
         ("k8s.persistentvolume.uid", meta.uid),
@@ -413,11 +292,11 @@ def _volume(found: objects.PersistentVolume) -> list[Reading]:
 def _claim(found: objects.PersistentVolumeClaim) -> list[Reading]:
     spec = found.spec
     name = "k8s.persistentvolumeclaim.status.phase"
-    values = [(name, _choice(name, _CLAIM_PHASES, found.status.phase))]
+    values = [(name, choice(name, _CLAIM_PHASES, found.status.phase))]
     requests = spec.resources.requests if spec.resources else None
     values += _storage("k8s.persistentvolumeclaim.storage.request", requests)
     values += _storage("k8s.persistentvolumeclaim.storage.capacity", found.status.capacity)
-    named = _named("k8s.persistentvolumeclaim", found.metadata)
+    named = identity("k8s.persistentvolumeclaim", found.metadata)
     return [
         Reading("k8s.persistentvolumeclaim", (*named, ("k8s.storageclass.name", spec.storage_class)), tuple(values))
     ]
