@@ -26,7 +26,8 @@ from heliograph.net.config import HTTPServerConfig
 from heliograph.net.http.body import Body, Budget, Gone, NoRoom, TooSlow
 from heliograph.net.http.cors import Cors
 from heliograph.net.http.incoming import Incoming
-from heliograph.net.http.server_connection import SERVER, Reply, ServerConnection, Serving
+from heliograph.net.http.reply import SERVER, Reply
+from heliograph.net.http.server_connection import ServerConnection, Serving
 from heliograph.net.http.status import http_status
 from heliograph.net.pace import MAX_CONNECTIONS
 from heliograph.otlp.errors import MalformedPayload

@@ -10,16 +10,15 @@ Source: RFC 9112, 9.
 
 import asyncio
 import math
-import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from heliograph.net.http.incoming import Incoming, Refused
-from heliograph.telemetry.http_date import http_date
+from heliograph.net.http.reply import REASONS, SERVER, Reply, encode
 
 LONGEST_HEAD: Final = 64 * 1024
 """Bytes of a request's target and headers; also what chunks may cost beyond what they hold."""
@@ -29,44 +28,13 @@ MOST_PIPELINED: Final = 32
 LINGER: Final = 10.0
 """Seconds for which the rest of a refused body is thrown away."""
 _DRAIN: Final = 60.0  # seconds for a sender to read its answers
-SERVER: Final = {"Server": "Heliograph"}
-_REASONS: Final = {
-    200: "OK",
-    202: "Accepted",
-    204: "No Content",
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    408: "Request Timeout",
-    413: "Request Entity Too Large",
-    415: "Unsupported Media Type",
-    429: "Too Many Requests",
-    431: "Request Header Fields Too Large",
-    500: "Internal Server Error",
-    501: "Not Implemented",
-    502: "Bad Gateway",
-    503: "Service Unavailable",
-    504: "Gateway Timeout",
-    505: "HTTP Version Not Supported",
-}
-
-
-@dataclass(slots=True)
-class Reply:
-    """An answer. close: end the connection after it."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    close: bool
 
 
 @dataclass(slots=True)
 class Serving:
     """What the connections of a server share. handler: answers; it raises nothing. on_garbage: called for what is no
-    HTTP. header_seconds, idle_seconds: see HttpServer. on_begin, on_end: called when a connection begins and ends."""
+    HTTP. header_seconds, idle_seconds: see HttpServer. most: connections at
+    once. on_begin, on_end: called when a connection begins and ends."""
 
     handler: Callable[[Incoming], Awaitable[Reply]]
     on_garbage: Callable[[], None]
@@ -360,18 +328,8 @@ class ServerConnection(asyncio.Protocol):
         )
 
     def _write(self, reply: Reply, with_body: bool, close: bool) -> None:
-        status = reply.status
-        lines = [f"HTTP/1.1 {status} {_REASONS.get(status, '')}"]
-        lines.extend(f"{name}: {value}" for name, value in reply.headers.items() if name.lower() != "connection")
-        if status != 204:
-            lines.append(f"Content-Length: {len(reply.body)}")
-        lines.append(f"Date: {http_date(time.time())}")
-        if close:
-            lines.append("Connection: close")
-        lines.append("\r\n")
-        head = "\r\n".join(lines).encode("utf-8", "surrogateescape")
         assert self._transport is not None
-        self._transport.write(head + reply.body if with_body and status != 204 else head)
+        self._transport.write(encode(reply, with_body, close))
 
     def _refuse(self, status: int) -> None:
         """No HTTP, or none that is served: after the answers to what came before."""
@@ -386,7 +344,7 @@ class ServerConnection(asyncio.Protocol):
             return
         self._fault = 0
         self._serving.on_garbage()
-        text = f"{status} {_REASONS[status]}".encode()
+        text = f"{status} {REASONS[status]}".encode()
         self._write(Reply(status, {"Content-Type": "text/plain; charset=utf-8", **SERVER}, text, True), True, True)
         self._end(lingering=True)
 
