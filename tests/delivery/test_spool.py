@@ -23,6 +23,10 @@ def parts_of(spool: Spool, record: Record) -> tuple[bytes, ...]:
     return found[0]
 
 
+def segments_in(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.glob("*.log"))
+
+
 def test_what_was_appended_is_read_back_with_its_metadata(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     record = spool.append([b"one", b"", b"three"], 7, {"x-tenant": ("a", "ü")})
@@ -111,13 +115,29 @@ def test_a_directory_that_is_missing_is_a_start_error(tmp_path: Path) -> None:
         Spool(tmp_path / "missing")
 
 
-async def test_sync_covers_appends_of_others(tmp_path: Path) -> None:
+async def test_sync_covers_appends_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every segment is brought to the disk, the newest once for all who wait, and not again while nothing is new."""
+    synced: list[str] = []
+    sync = os.fdatasync
+
+    def noted(file: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{file}").readlink().name)
+        sync(file)
+
+    monkeypatch.setattr(os, "fdatasync", noted)
     spool = Spool(tmp_path, fsync=True, segment_bytes=100)
     for _ in range(3):
-        spool.append([b"x" * 60], 1, {})
+        spool.append([b"x" * 80], 1, {})
+    segments = segments_in(tmp_path)
+    assert len(segments) == 3
+    assert synced == segments[:2]
     await asyncio.gather(spool.sync(), spool.sync(), spool.sync())
+    assert synced == segments
+    await spool.sync()
+    assert synced == segments
     spool.append([b"y"], 1, {})
     await spool.sync()
+    assert synced[-1] == segments_in(tmp_path)[-1]
     spool.close()
 
 
