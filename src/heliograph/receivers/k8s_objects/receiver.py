@@ -216,9 +216,8 @@ class K8sObjectsReceiver:
         host = self._host
         assert host is not None
         now = host.clock.now_ns()
-        groups: list[
-            tuple[str, list[bytes]]
-        ] = []  # of a namespace; of changes, only those in a row, to keep their order
+        # Records of one namespace; of changes, only those in a row, to keep their order.
+        groups: list[tuple[str, list[bytes]]] = []
         known: dict[str, list[bytes]] = {}
         items = 0
         for change in changes:
