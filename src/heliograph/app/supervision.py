@@ -59,7 +59,7 @@ class HealthBoard:
 
 
 class ComponentHost:
-    """The Host of one instance. label: for messages, for example "otlp_grpc exporter (logs)"."""
+    """The Host of one instance. kind, id: what health and messages call it. instance: which of those with this id."""
 
     def __init__(
         self,
