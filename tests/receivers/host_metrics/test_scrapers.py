@@ -75,6 +75,7 @@ def all_on(scraper: str, **more: Any) -> dict[str, Any]:
 def test_memory(root: Path) -> None:
     values, _ = scrape(root, all_on("memory"))
     assert values["system.memory.usage", "used"] == 400 * 1024
+    assert values["system.memory.usage", "cached"] == (20 + 4) * 1024
     assert values["system.memory.utilization", "slab_unreclaimable"] == 0.005
     assert values[("system.linux.memory.dirty",)] == 3 * 1024
 

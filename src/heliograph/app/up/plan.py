@@ -71,7 +71,7 @@ def plan(arguments: Namespace) -> list[Role]:
 
 def log_presets(arguments: Namespace) -> list[str]:
     """Which logs this machine has: those of containers, else text files; and the demo's."""
-    containers = os.path.isdir(POD_LOGS) and any(True for _ in os.scandir(POD_LOGS))
+    containers = os.path.isdir(POD_LOGS) and bool(os.listdir(POD_LOGS))
     return ["container-logs" if containers else "system-logs", *(["demo-logs"] if arguments.demo else [])]
 
 
