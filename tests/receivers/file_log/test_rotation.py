@@ -230,3 +230,31 @@ def test_what_was_kept_of_replaced_content_goes_with_the_memory_of_it(tmp_path: 
     known = {file.identity for file in (*files.files.values(), *files.archive)}
     assert {key.removeprefix("file/") for key in values.values} == known
     assert len(known) == 3
+
+
+async def test_a_new_generation_is_in_the_checkpoint_before_its_records_go_on(
+    lab_of_files: Any, tmp_path: Path, values: Any
+) -> None:
+    """A crash right after a truncated file's first records, when its checkpoint is the copy's already: they are
+    read again with the same uids."""
+    path, copy = tmp_path / "app.log", tmp_path / "app.log.1"
+    path.write_text("one\ntwo\n")
+    kept: dict[str, bytes] = {}
+
+    def crash(_: Any) -> None:
+        kept.clear()
+        kept.update(values.values)
+
+    first = await lab_of_files.run(storage=values, record_uid=True, sink=SinkConsumer(refuse=crash))
+    await first.sink.wait_for(2)
+    copy.write_bytes(path.read_bytes() + b"of the copy\n")
+    os.truncate(path, 0)
+    await until(lambda: any(b'app.log.1"' in value for value in values.values.values()), "the copy is known", 10.0)
+    path.write_text("three\nfour\n")
+    await first.sink.wait_for(5)
+    left = type(values)()
+    left.values = dict(kept)
+    second = await lab_of_files.run(storage=left, record_uid=True)
+    await until(lambda: {"three", "four"} <= set(second.bodies), "the new lines, again", 10.0)
+    before = {record.body: record.uid for record in first.records}
+    assert all(record.uid == before[record.body] for record in second.records)

@@ -260,6 +260,8 @@ class FileLog:
         self._raw = 0
         if not gathered.sources and not gathered.items:
             return
+        if self._checkpoint.keeps and any(file.generation and file.saved is None for file in gathered.sources):
+            self._save()  # the generation is part of the records' uids, and nothing but the checkpoint tells it
         tickets = [file.ticket(self._reader.resume(file)) for file in gathered.sources]
         if not gathered.items or self._output is None:
             self._settle(tickets)
