@@ -33,8 +33,8 @@ _DRAIN: Final = 60.0  # seconds for a sender to read its answers
 @dataclass(slots=True)
 class Serving:
     """What the connections of a server share. handler: answers; it raises nothing. on_garbage: called for what is no
-    HTTP. header_seconds, idle_seconds: see HttpServer. most: connections at
-    once. on_begin, on_end: called when a connection begins and ends."""
+    HTTP. header_seconds, idle_seconds: see HttpServer. most: connections at once. on_begin, on_end: called when a
+    connection begins and ends."""
 
     handler: Callable[[Incoming], Awaitable[Reply]]
     on_garbage: Callable[[], None]
